@@ -1,0 +1,108 @@
+// A guest architecture as the translator's run loop sees it.
+#pragma once
+#include "rhea/core/local_apic_port.h"
+#include "rhea/core/memory.h"
+#include "rhea/core/vcpu.h"
+#include "rhea/tcg/ir.h"
+#include "rhea/tcg/state.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace rhea::tcg {
+
+/// What the frontend may ask of the run loop that hosts it (implemented by accel/tcg's vCPU). Vcpu thread only.
+class VcpuHost {
+public:
+    virtual ~VcpuHost() = default;
+    virtual core::AddressSpace &memory() = 0;
+    virtual core::AddressSpace &io() = 0;
+    /// Forgets translations: all of them (optionally sparing global ones), or one linear page in the current (or all)
+    /// contexts. Takes effect before the next guest instruction.
+    virtual void flush_tlb(bool keep_global) = 0;
+    virtual void flush_tlb_page(std::uint64_t linear) = 0;
+    /// The address space changed to `root` (CR3 without flags) tagged `pcid`: picks a context that holds it, or the least
+    /// recently used one. keep: bit 63 of CR3, entries of that context stay valid; else its non-global entries are dropped.
+    virtual void switch_address_space(std::uint64_t root, std::uint32_t pcid, bool keep) = 0;
+    /// INVPCID and friends: drops entries of one address space tag (all_pcids: of every one).
+    virtual void flush_pcid(std::uint32_t pcid, bool all_pcids, bool keep_global) = 0;
+    virtual void flush_pcid_page(std::uint32_t pcid, std::uint64_t linear) = 0;
+    /// The mode word (privilege, code size, …) may have changed: choose window and jump cache anew.
+    virtual void mode_changed() = 0;
+    virtual std::uint32_t requests() const = 0;        ///< core::VcpuRequest bits
+    virtual void clear_request(std::uint32_t bits) = 0;
+    virtual core::LocalApicPort *apic() = 0;           ///< null: no interrupt controller (flat tests)
+    virtual void request_machine_reset() = 0;
+    virtual unsigned index() const = 0;
+    /// CLOCK_MONOTONIC-based guest time, nanoseconds (stops with the VM).
+    virtual std::int64_t guest_ns() const = 0;
+};
+
+enum class Access : std::uint8_t { kRead, kWrite, kExecute };
+
+/// A successful page walk.
+struct Translation {
+    core::hwaddr physical = 0;     ///< of the linear address asked for
+    std::uint64_t page_size = 4096;
+    bool readable = true, writable = false, executable = false; ///< in the mode asked for; writable only when the dirty bit is set
+    bool global = false;
+};
+
+/// Bytes that the decoder reads.
+struct FetchWindow {
+    const std::uint8_t *page = nullptr;      ///< host pointer to the page that holds pc
+    const std::uint8_t *next_page = nullptr; ///< the linear next page, or null when it may not be fetched from
+    std::uint16_t page_offset = 0;           ///< of pc
+};
+
+/// Why translation stopped before the first instruction was complete.
+enum class TranslateStatus : std::uint8_t {
+    kOk,
+    kNeedNextPage, ///< the first instruction reaches into the next page and next_page is null: walk it (it may fault) and retry
+};
+
+/// One vCPU of a guest architecture: state, MMU, exceptions, translation. Everything in the vCPU's thread.
+class GuestFrontend {
+public:
+    virtual ~GuestFrontend() = default;
+
+    virtual const GuestDescription &description() const = 0;
+    /// Size of the state structure, and the offset of VcpuCold in it. The run loop allocates the windows and then calls
+    /// attach with the canonical address (zeroed memory).
+    virtual std::size_t state_size() const = 0;
+    virtual std::uint32_t cold_offset() const = 0;
+    virtual void attach(VcpuHead *state, VcpuHost &host) = 0;
+
+    /// The part of the block key that is not the address: everything that translation depends on. Bits 1:0 are the
+    /// window's mode (0 user, 1 kernel, 2 kernel with AC).
+    virtual std::uint32_t mode() const = 0;
+
+    /// Translates from fetch.page_offset on into `block` (mode and page_offset are set by the caller): until the page ends, an
+    /// instruction ends the block, or `max_insns`.
+    virtual TranslateStatus translate(ir::Block &block, const FetchWindow &fetch, unsigned max_insns) = 0;
+
+    /// Walks the page tables for the present mode (window_mode: bits 1:0 as in mode()). On a fault prepares the exception
+    /// (head.exception_pending, error code, CR2) when `raise`, and returns false.
+    virtual bool walk(std::uint64_t linear, Access access, unsigned window_mode, bool raise, Translation &out) = 0;
+    /// Access to an address that no translation may have (not canonical): prepares the exception.
+    virtual void raise_not_canonical(std::uint64_t linear) = 0;
+    virtual void raise_alignment(std::uint64_t linear) = 0;
+    /// Is the linear address one that can be translated at all?
+    virtual bool canonical(std::uint64_t linear) const = 0;
+
+    /// Delivers head.exception_pending at head.pc. Kinds of outcome as for check_requests.
+    enum class Outcome : std::uint8_t { kRun, kHalt, kShutdown, kDebug };
+    virtual Outcome deliver_exception() = 0;
+    /// Looks at requests (interrupts, NMI, SMI, INIT, SIPI) at an instruction boundary, delivers what can be, and says whether to
+    /// run or to wait. Also called when generated code left because of exit_request.
+    virtual Outcome check_requests() = 0;
+    virtual bool has_work() const = 0;       ///< any thread: would check_requests() wake a halted vCPU?
+
+    virtual void reset() = 0;
+    virtual void serialize(core::Archive &archive) = 0;
+    virtual std::string describe_registers() const = 0;
+    virtual std::string disassemble(std::uint64_t pc, const std::uint8_t *bytes, std::size_t length) const = 0; ///< -d in_asm
+};
+
+} // namespace rhea::tcg

@@ -1,0 +1,95 @@
+// The head of every guest state structure, and the window in which a vCPU's state and TLBs lie.
+//
+// Windows. One vCPU owns kContexts * kModesPerContext windows of 64 KiB of address space, each 64 KiB aligned. The
+// first pages of all windows of a vCPU are the SAME memory (one memfd mapped many times; where that is forbidden, one
+// window only): the state structure. The rest of a window is its own: the software TLB and the jump cache of one address space context
+// in one privilege mode (0 user, 1 kernel, 2 kernel with AC set under SMAP). Switching context or mode is therefore
+// one change of the state register and nothing else. C++ code uses the first window's mapping as the canonical address.
+//
+// The state register points at window + kStateRegOffset; its low 16 bits are the BEXTR control word that extracts a
+// TLB index from an address (start 12, length 10), so the TLB check needs no register for it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace rhea::tcg {
+
+inline constexpr unsigned kTlbBits = 10;
+inline constexpr unsigned kTlbEntries = 1u << kTlbBits;
+inline constexpr unsigned kJumpCacheEntries = 1024;
+inline constexpr std::uint32_t kWindowSize = 0x10000;
+inline constexpr unsigned kContexts = 8;
+inline constexpr unsigned kModesPerContext = 3;
+inline constexpr unsigned kWindows = kContexts * kModesPerContext;
+
+/// Offsets in a window.
+inline constexpr std::uint32_t kStateOffset = 0x0980;   ///< the state structure
+inline constexpr std::uint32_t kStatePagesSize = 0x3000; ///< shared between all windows
+inline constexpr std::uint32_t kStateRegOffset = (kTlbBits << 8) | 12; ///< 0x0a0c
+inline constexpr std::uint32_t kReadTagOffset = 0x3000;  ///< uint64_t[kTlbEntries]: linear page base, or invalid_tag()
+inline constexpr std::uint32_t kWriteTagOffset = 0x5000;
+inline constexpr std::uint32_t kAddendOffset = 0x7000;   ///< uint64_t[kTlbEntries]: host address minus linear address
+inline constexpr std::uint32_t kJumpPcOffset = 0x9000;   ///< uint64_t[kJumpCacheEntries]: linear pc, or kInvalidPc
+inline constexpr std::uint32_t kJumpHostOffset = 0xb000; ///< uint64_t[kJumpCacheEntries]: host entry point
+inline constexpr std::uint32_t kExecTagOffset = 0xd000;  ///< for C++ lookups only
+/// Displacement from the state register of the state structure's byte 0: disp8 reaches bytes 12 to 267 of it.
+inline constexpr std::int32_t kStateBias = static_cast<std::int32_t>(kStateRegOffset - kStateOffset); ///< 140
+
+/// A linear address that no access can have: fills empty TLB slots. The two slots whose index this value's own
+/// index bits name (8 and 9: an access may start in either page) hold kInvalidTagOther instead.
+inline constexpr std::uint64_t kInvalidTag = 0x8080808080808080ull;
+inline constexpr std::uint64_t kInvalidTagOther = 0x8080808081000000ull;
+inline constexpr std::uint64_t kInvalidPc = 0x8080808080808080ull;
+
+constexpr unsigned tlb_index(std::uint64_t linear) { return (linear >> 12) & (kTlbEntries - 1); }
+constexpr unsigned jump_cache_index(std::uint64_t pc) { return ((pc >> 10) ^ pc) & (kJumpCacheEntries - 1); }
+constexpr std::uint64_t invalid_tag(unsigned index) { return (index == 8 || index == 9) ? kInvalidTagOther : kInvalidTag; }
+
+/// How the lazy flags triple is to be read (cc_op = kind * 4 + log2(operand bytes)).
+enum class FlagsKind : std::uint8_t {
+    kRaw,   ///< cc_dst: the RFLAGS bits (the only kind with other flags than a fresh arithmetic result)
+    kAdd,   ///< cc_dst = r, cc_src = b
+    kSub,   ///< cc_dst = r, cc_src = b
+    kCmp,   ///< cc_dst = a, cc_src = b
+    kLogic, ///< cc_dst = r
+    kAdc,   ///< cc_dst = r, cc_src = b, cc_src2 = carry in (0 or 1)
+    kSbb,
+    kInc,   ///< cc_dst = r, cc_src2 = carry (0 or 1)
+    kDec,
+    kShl,   ///< cc_dst = a, cc_src2 = count (masked, not 0)
+    kShr,
+    kSar,
+};
+constexpr std::uint32_t cc_op(FlagsKind kind, unsigned bytes) {
+    return static_cast<std::uint32_t>(kind) * 4 + (bytes == 8 ? 3 : bytes == 4 ? 2 : bytes == 2 ? 1 : 0);
+}
+
+/// First member of every guest state structure (offset 0). Standard layout.
+struct alignas(16) VcpuHead {
+    std::uint64_t canonical_state = 0; ///< address of this structure in window 0 (argument 1 of helpers)
+    std::uint64_t host_sp = 0;         ///< host stack pointer inside generated code; 16-byte aligned at calls
+    std::uint32_t exit_request = 0;    ///< not 0: leave at the next poll. Written by other threads (atomic_ref)
+    std::uint32_t exception_pending = 0; ///< set by a helper that faults; the run loop delivers
+    std::uint64_t pc_page = 0;         ///< linear page base of the block being run
+    std::uint64_t cc_dst = 0, cc_src = 0, cc_src2 = 0; ///< lazy flags
+    std::uint32_t cc_op = 0;
+    std::uint32_t guest_mxcsr = 0x1f80;
+    std::uint64_t pc = 0;              ///< linear pc: valid outside generated code and where a helper asks for it
+    // Beyond here nothing hot; guest integer slots should follow within disp8 reach.
+};
+static_assert(sizeof(VcpuHead) == 80);
+
+/// Cold part; sits anywhere in the state structure at a fixed offset that the back end is told.
+struct VcpuCold {
+    std::uint64_t window = 0;          ///< address of the window to run in (context and mode), set by C++
+    std::uint64_t spill[32] = {};      ///< the back end's spill slots
+    alignas(32) std::uint8_t vector_spill[16][16] = {};
+    std::uint64_t host_regs[16] = {};  ///< integer registers as slow paths saved them, by host register number
+    std::uint64_t exit_site = 0;       ///< which exit generated code left by (see CodeExit)
+    std::uint64_t slow_site = 0;       ///< host return address of the slow path being served
+    std::uint32_t host_mxcsr = 0x1f80;
+    std::uint64_t vcpu = 0;            ///< the accel/tcg vCPU object
+    std::uint64_t stat_helper_calls = 0, stat_slow_loads = 0, stat_slow_stores = 0, stat_jump_misses = 0;
+};
+
+} // namespace rhea::tcg

@@ -1,0 +1,79 @@
+// Vocabulary of the translator: types, slots, conditions, helper descriptions.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace rhea::tcg {
+
+enum class Type : std::uint8_t { kNone, kI8, kI16, kI32, kI64, kFlags, kV128 };
+
+constexpr unsigned type_bytes(Type type) {
+    constexpr unsigned kBytes[] = {0, 1, 2, 4, 8, 4, 16};
+    return kBytes[static_cast<unsigned>(type)];
+}
+constexpr unsigned type_bits(Type type) { return type_bytes(type) * 8; }
+constexpr Type int_type(unsigned bytes) {
+    return bytes == 1 ? Type::kI8 : bytes == 2 ? Type::kI16 : bytes == 4 ? Type::kI32 : Type::kI64;
+}
+
+/// Index into GuestDescription::slots.
+using Slot = std::uint16_t;
+
+/// x86 condition encodings (the low nibble of Jcc); bit 0 inverts.
+enum class Cond : std::uint8_t { kO, kNO, kB, kAE, kE, kNE, kBE, kA, kS, kNS, kP, kNP, kL, kGE, kLE, kG };
+
+/// Bits of the flags word.
+inline constexpr std::uint32_t kCF = 1u << 0, kPF = 1u << 2, kAF = 1u << 4, kZF = 1u << 6, kSF = 1u << 7, kOF = 1u << 11;
+inline constexpr std::uint32_t kArithFlags = kCF | kPF | kAF | kZF | kSF | kOF;
+
+/// Inst::aux of loads and stores.
+enum MemFlags : std::uint16_t {
+    kMemAlign16 = 1,   ///< #GP(0) when the address is not a multiple of 16
+    kMemWriteIntent = 2, ///< a load that is followed by a store to the same place: faults as a write
+};
+
+/// Inst::aux of exit_indirect: what return prediction will want to know.
+enum class JumpKind : std::uint8_t { kJump, kCall, kReturn };
+
+/// A named piece of guest state at a fixed offset from the start of the state structure.
+struct SlotInfo {
+    std::string_view name;
+    std::uint32_t offset; ///< bytes from the start of the state structure
+    Type type;
+};
+
+/// A C++ function that generated code may call: uint64_t fn(State *, uint64_t a, uint64_t b, uint64_t c).
+/// `state` is the canonical mapping's address of the state structure.
+struct HelperInfo {
+    std::string_view name;
+    void *function;
+    std::uint16_t flags; ///< HelperFlags
+};
+
+/// What a helper does to guest state. All pinned slots are in memory while it runs.
+enum HelperFlags : std::uint16_t {
+    kHelperWritesSlots = 1,  ///< writes slots other than v128 ones: pinned ones are read again afterwards (else they are known unchanged)
+    kHelperReadsSlots = 2,   ///< needs integer slots in memory
+    kHelperVector = 4,       ///< reads or writes v128 slots (else they are preserved across the call)
+    kHelperFlagsIn = 8,      ///< needs the flags in the lazy triple
+    kHelperFlagsOut = 16,    ///< leaves new flags in the lazy triple
+    kHelperMayFault = 32,    ///< may set VcpuHead::exception_pending: the block then leaves, precise at this instruction
+    kHelperPcIn = 64,        ///< needs VcpuHead::pc to be the linear address of this instruction
+    kHelperMayChangePc = 128, ///< sets VcpuHead::pc; always followed by exit_state
+};
+
+/// Everything the back ends know of a guest architecture.
+struct GuestDescription {
+    std::string_view name;
+    std::span<const SlotInfo> slots;
+    std::span<const Slot> pin_integer; ///< i64 slots worth a host register, best first (in the host's register order)
+    std::span<const Slot> pin_vector;  ///< v128 slots likewise
+    std::span<const HelperInfo> helpers;
+    /// Prepares guest exception `vector` (head.exception_pending and the frontend's own fields): what `trap` and a
+    /// failing divu/divs call. error_code ~0: none. `state` is the canonical address. The block then leaves with kException.
+    void (*raise)(void *state, unsigned vector, std::uint64_t error_code) = nullptr;
+};
+
+} // namespace rhea::tcg
