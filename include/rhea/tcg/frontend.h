@@ -1,5 +1,6 @@
 // A guest architecture as the translator's run loop sees it.
 #pragma once
+#include "rhea/core/boot_state.h"
 #include "rhea/core/local_apic_port.h"
 #include "rhea/core/memory.h"
 #include "rhea/core/vcpu.h"
@@ -90,6 +91,8 @@ public:
     virtual void raise_alignment(std::uint64_t linear) = 0;
     /// Is the linear address one that can be translated at all?
     virtual bool canonical(std::uint64_t linear) const = 0;
+    /// The linear address as the present mode computes it (x86 outside 64-bit code: modulo 2^32).
+    virtual std::uint64_t wrap(std::uint64_t linear) const = 0;
 
     /// Delivers head.exception_pending at head.pc. Kinds of outcome as for check_requests.
     enum class Outcome : std::uint8_t { kRun, kHalt, kShutdown, kDebug };
@@ -100,6 +103,8 @@ public:
     virtual bool has_work() const = 0;       ///< any thread: would check_requests() wake a halted vCPU?
 
     virtual void reset() = 0;
+    virtual core::TscPort *tsc_port() = 0;
+    virtual void set_boot_state(const core::X86BootState &state) = 0;
     virtual void serialize(core::Archive &archive) = 0;
     virtual std::string describe_registers() const = 0;
     virtual std::string disassemble(std::uint64_t pc, const std::uint8_t *bytes, std::size_t length) const = 0; ///< -d in_asm
