@@ -1,0 +1,32 @@
+// An accelerator executes guest code: KVM or the translator.
+#pragma once
+#include "rhea/core/clock.h"
+#include "rhea/core/memory.h"
+#include "rhea/core/vcpu.h"
+#include "rhea/util/result.h"
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace rhea::core {
+
+class MachineRequests;
+
+class Accelerator {
+public:
+    virtual ~Accelerator() = default;
+    virtual std::string_view name() const = 0; ///< "kvm", "tcg"
+
+    /// Connects to the machine's memory and I/O maps. Called once, after the machine's regions exist and
+    /// before vCPUs are made.
+    virtual util::Result<void> attach(AddressSpace &memory, AddressSpace &io) = 0;
+
+    /// Makes a vCPU of the CPU model that the accelerator was made with; after attach().
+    virtual util::Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, Clocks &clocks, MachineRequests &requests) = 0;
+
+    /// `info kvm`, `info jit`: counters for people; empty when the accelerator has none by that name.
+    virtual std::string describe(std::string_view what) const = 0;
+};
+
+} // namespace rhea::core

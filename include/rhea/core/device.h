@@ -1,0 +1,60 @@
+// A device: properties, realize, reset, one serialize.
+//
+// Devices get what they need (ports: an IrqLine, an AddressSpace for DMA, a character back end, a
+// Clocks) at construction or through typed setters before realize(), so that a unit test needs no
+// machine. The machine owns them (unique_ptr); everything else holds references. Unless it says
+// otherwise, a device's methods run under the machine lock.
+#pragma once
+#include "rhea/core/archive.h"
+#include "rhea/core/property.h"
+#include "rhea/util/result.h"
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace rhea::core {
+
+class Machine;
+
+class Device {
+public:
+    virtual ~Device() = default;
+    Device(const Device &) = delete;
+    Device &operator=(const Device &) = delete;
+
+    /// The device's type as `-device` spells it ("isa-serial").
+    virtual std::string_view type() const = 0;
+    /// A stable name for snapshots and `info qtree`: user-given id or bus address ("isa/serial0").
+    const std::string &path() const { return path_; }
+    void set_path(std::string path) { path_ = std::move(path); }
+
+    PropertySet &properties() { return properties_; }
+
+    /// Checks the properties and connects the device; called once, before the machine first runs.
+    virtual util::Result<void> realize() { return {}; }
+    /// Back to power-on state. Keeps properties and connections.
+    virtual void reset() {}
+    /// Saves, restores or prints all guest-visible and internal state.
+    virtual void serialize(Archive &archive) = 0;
+    virtual unsigned serialize_version() const { return 1; }
+
+protected:
+    Device() = default;
+    PropertySet properties_;
+
+private:
+    std::string path_;
+};
+
+/// A device type that `-device` can make. Types are listed in explicit tables (hw/<kind>/types.cc),
+/// not registered by static constructors.
+struct DeviceType {
+    std::string_view name;
+    std::string_view bus;         ///< "ISA", "PCI", "System", …
+    std::string_view description;
+    std::unique_ptr<Device> (*create)(Machine &machine);
+};
+
+} // namespace rhea::core

@@ -1,0 +1,132 @@
+// A machine: memory maps, clocks, devices, vCPUs and the life cycle that joins them.
+//
+// system/ makes a MachineConfig from the command line, asks the registry for a MachineType, and
+// builds it. The Machine owns the devices; reset, stop and shutdown requests may come from any
+// thread and are carried out by the main loop.
+#pragma once
+#include "rhea/core/accelerator.h"
+#include "rhea/core/clock.h"
+#include "rhea/core/device.h"
+#include "rhea/core/memory.h"
+#include "rhea/core/vcpu.h"
+#include "rhea/util/result.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rhea::core {
+
+/// One `-device driver,key=value,…`.
+struct DeviceOption {
+    std::string driver;
+    std::vector<std::pair<std::string, std::string>> properties;
+};
+
+/// Where a serial port's characters go: an abstract byte stream (chardev/ implements it).
+class CharBackend;
+
+/// What the command line asked for, already checked for form.
+struct MachineConfig {
+    std::string machine = "pc";
+    std::vector<std::pair<std::string, std::string>> machine_options;
+    std::uint64_t ram_size = 128ull << 20; ///< bytes
+    unsigned cpus = 1;
+    std::string cpu_model;                 ///< "qemu64,+feat,-feat"; empty: the machine's default
+    std::string firmware;                  ///< -bios; empty: the machine's default
+    std::vector<std::string> firmware_paths; ///< -L, searched first
+    std::string kernel, initrd, append;
+    std::string name;
+    bool no_defaults = false;
+    bool no_reboot = false, no_shutdown = false;
+    std::vector<CharBackend *> serials;    ///< one an UART, null entries: "none"
+    CharBackend *debugcon = nullptr;
+    std::vector<DeviceOption> devices;
+    std::int64_t rtc_offset_ns = 0;        ///< guest wall clock minus host wall clock
+    bool rtc_local = false;
+    std::string kernel_irqchip = "";       ///< "on", "off", "split"; empty: the accelerator's default
+};
+
+/// Why the machine stopped for good or started over.
+enum class ShutdownCause : std::uint8_t { kNone, kHostSignal, kHostQuit, kGuestShutdown, kGuestReset, kGuestPanic, kDebugExit };
+
+/// What devices may ask of the machine as a whole. Any thread.
+class MachineRequests {
+public:
+    virtual ~MachineRequests() = default;
+    virtual void request_shutdown(ShutdownCause cause, int exit_status = 0) = 0;
+    virtual void request_reset(ShutdownCause cause) = 0;
+};
+
+class Machine {
+public:
+    explicit Machine(MachineConfig config, MachineRequests &requests);
+    virtual ~Machine();
+    Machine(const Machine &) = delete;
+    Machine &operator=(const Machine &) = delete;
+
+    /// Makes RAM, buses, devices and firmware. Then the accelerator attaches and vCPUs are made by
+    /// create_vcpus(); then finish() (kernel loading, tables that depend on vCPUs).
+    virtual util::Result<void> build(Accelerator &accelerator) = 0;
+
+    const MachineConfig &config() const { return config_; }
+    AddressSpace &memory() { return *memory_; }
+    AddressSpace &io() { return *io_; }
+    MemoryRegion &memory_root() { return *memory_root_; }
+    MemoryRegion &io_root() { return *io_root_; }
+    Clocks &clocks() { return clocks_; }
+    MachineRequests &requests() { return requests_; }
+    const std::vector<std::unique_ptr<Vcpu>> &vcpus() const { return vcpus_; }
+    const std::vector<std::unique_ptr<Device>> &devices() const { return devices_; }
+    const std::vector<std::unique_ptr<RamBlock>> &ram_blocks() const { return ram_blocks_; }
+    RamBlock *ram_block_at(ram_addr_t address); ///< the block that holds it, or null
+
+    /// Allocates the next ram_addr_t range.
+    RamBlock &add_ram_block(std::string name, std::uint64_t size);
+    MemoryRegion &own_region(std::unique_ptr<MemoryRegion> region);
+    template <typename T, typename... Args> T &add_device(std::string path, Args &&...args) {
+        auto device = std::make_unique<T>(std::forward<Args>(args)...);
+        T &reference = *device;
+        reference.set_path(std::move(path));
+        devices_.push_back(std::move(device));
+        return reference;
+    }
+    void add_device(std::string path, std::unique_ptr<Device> device);
+    void add_vcpu(std::unique_ptr<Vcpu> vcpu) { vcpus_.push_back(std::move(vcpu)); }
+
+    /// realize() of every device in order of addition; stops at the first error.
+    util::Result<void> realize_devices();
+    /// Devices in order, then vCPUs, then reset hooks (kernel loaders put registers and memory in place).
+    void reset();
+    void add_reset_hook(std::function<void()> hook) { reset_hooks_.push_back(std::move(hook)); }
+    /// Everything: clocks, devices, vCPUs (and RAM when `with_ram`). The machine must be stopped.
+    void serialize(Archive &archive, bool with_ram);
+
+private:
+    MachineConfig config_;
+    MachineRequests &requests_;
+    Clocks clocks_;
+    std::vector<std::unique_ptr<RamBlock>> ram_blocks_;
+    ram_addr_t next_ram_ = 0;
+    std::vector<std::unique_ptr<MemoryRegion>> regions_;
+    std::unique_ptr<MemoryRegion> memory_root_, io_root_;
+    std::unique_ptr<AddressSpace> memory_, io_;
+    std::vector<std::unique_ptr<Device>> devices_;
+    std::vector<std::unique_ptr<Vcpu>> vcpus_;
+    std::vector<std::function<void()>> reset_hooks_;
+};
+
+/// A machine that `-machine` can name.
+struct MachineType {
+    std::string_view name;        ///< "pc-i440fx-1.0"
+    std::string_view alias;       ///< "pc"; empty: none
+    std::string_view description;
+    std::unique_ptr<Machine> (*create)(MachineConfig config, MachineRequests &requests);
+};
+
+} // namespace rhea::core
