@@ -20,16 +20,16 @@ namespace rhea::core {
 struct Register {
     hwaddr offset = 0;
     unsigned size = 1;              ///< bytes: 1, 2, 4, 8
-    std::string_view name;          ///< as in the datasheet
+    std::string_view name = {};     ///< as in the datasheet
     std::uint64_t reset = 0;
     std::uint64_t write_mask = ~0ull; ///< bits that a write sets
     std::uint64_t clear_mask = 0;     ///< bits that a write of one clears (RW1C)
     /// Replaces the stored value on reads; side effects of reading go here.
-    std::function<std::uint64_t(std::uint64_t stored)> on_read;
+    std::function<std::uint64_t(std::uint64_t stored)> on_read = {};
     /// After the stored value changed by the masks above.
-    std::function<void(std::uint64_t old_value, std::uint64_t new_value)> on_write;
+    std::function<void(std::uint64_t old_value, std::uint64_t new_value)> on_write = {};
     /// When set, replaces the masks: sees the raw written value, returns what is stored.
-    std::function<std::uint64_t(std::uint64_t stored, std::uint64_t written)> write_value;
+    std::function<std::uint64_t(std::uint64_t stored, std::uint64_t written)> write_value = {};
 };
 
 class RegisterBank final : public IoHandler {

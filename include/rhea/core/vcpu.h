@@ -44,6 +44,12 @@ public:
     virtual ~Vcpu() = default;
     unsigned index() const { return index_; }
 
+    /// The vCPU whose guest code the calling thread runs; null in other threads. Devices that each CPU
+    /// sees as its own (the local APIC's page) ask it. An accelerator sets it when a vCPU's thread
+    /// starts.
+    static Vcpu *current() { return current_; }
+    static void set_current(Vcpu *vcpu) { current_ = vcpu; }
+
     /// Executes guest code until there is something to report. Only in the vCPU's own thread, without
     /// the machine lock.
     virtual VcpuExit run() = 0;
@@ -75,6 +81,7 @@ protected:
     explicit Vcpu(unsigned index) : index_(index) {}
 
 private:
+    static inline constinit thread_local Vcpu *current_ = nullptr;
     unsigned index_;
 };
 
