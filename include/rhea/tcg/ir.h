@@ -149,10 +149,15 @@ public:
 
 private:
     ValueId append(const Inst &inst);
-    ValueId fold(const Inst &inst);          ///< the value that the instruction equals, or kNoValue
+    ValueId fold(Inst &inst); ///< the value that a pure instruction equals, or kNoValue; may change it to a simpler one
     ValueId fold_constants(const Inst &inst);
-    ValueId fold_identity(const Inst &inst);
+    ValueId fold_identity(Inst &inst);
+    ValueId fold_binary(const Inst &inst);
+    ValueId fold_width(Inst &inst);
     ValueId fold_flags(Inst &inst);
+    bool never_taken(const Inst &inst) const;
+    bool known_bits(ValueId v, std::uint64_t &value) const; ///< constant integer or constant flags
+    ValueId any_flags();
     void end_insn_bytes(std::size_t end);
 
     static constexpr unsigned kConstCache = 16;
