@@ -75,7 +75,7 @@ public:
     static constexpr std::uint8_t kPageHasCode = 1;
     std::atomic<std::uint8_t> &page_flags(ram_addr_t offset) { return page_flags_[offset >> kPageBits]; }
 
-    void set_code_watcher(CodeWatcher *watcher) { watcher_ = watcher; }
+    void set_code_watcher(CodeWatcher *watcher) { watcher_.store(watcher, std::memory_order_release); }
     /// To be called after host code stored to [offset, offset+length) by pointer.
     void notify_write(ram_addr_t offset, std::size_t length);
 
@@ -84,8 +84,8 @@ private:
     ram_addr_t ram_base_;
     std::uint64_t size_;
     std::uint8_t *host_ = nullptr;
-    std::unique_ptr<std::atomic<std::uint8_t>[]> page_flags_;
-    CodeWatcher *watcher_ = nullptr;
+    std::atomic<std::uint8_t> *page_flags_ = nullptr; ///< a mapping of its own, one byte a page
+    std::atomic<CodeWatcher *> watcher_{nullptr};
 };
 
 /// A node of the memory tree. Owned by the device or machine that made it; it must outlive its

@@ -1,0 +1,87 @@
+#include "rhea/core/machine.h"
+
+#include "rhea/core/machine_lock.h"
+
+#include <fmt/format.h>
+
+namespace rhea::core {
+
+Machine::Machine(MachineConfig config, MachineRequests &requests)
+    : config_(std::move(config)), requests_(requests), memory_root_(MemoryRegion::container("system", 0)),
+      io_root_(MemoryRegion::container("io", 0x10000)), memory_(std::make_unique<AddressSpace>("memory", *memory_root_)),
+      io_(std::make_unique<AddressSpace>("I/O", *io_root_)) {}
+
+Machine::~Machine() {
+    vcpus_.clear();
+    devices_.clear();
+}
+
+RamBlock *Machine::ram_block_at(ram_addr_t address) {
+    for (const auto &block : ram_blocks_) {
+        if (address - block->ram_base() < block->size())
+            return block.get();
+    }
+    return nullptr;
+}
+
+RamBlock &Machine::add_ram_block(std::string name, std::uint64_t size) {
+    auto block = std::make_unique<RamBlock>(std::move(name), next_ram_, size);
+    // A hole between blocks: no access to one can be taken for the next.
+    next_ram_ += ((block->size() + (2u << 20) - 1) & ~((std::uint64_t{2} << 20) - 1)) + (2u << 20);
+    ram_blocks_.push_back(std::move(block));
+    return *ram_blocks_.back();
+}
+
+MemoryRegion &Machine::own_region(std::unique_ptr<MemoryRegion> region) {
+    regions_.push_back(std::move(region));
+    return *regions_.back();
+}
+
+void Machine::add_device(std::string path, std::unique_ptr<Device> device) {
+    device->set_path(std::move(path));
+    devices_.push_back(std::move(device));
+}
+
+util::Result<void> Machine::realize_devices() {
+    for (const auto &device : devices_) {
+        if (auto done = device->realize(); !done)
+            return util::fail(done.error().within(fmt::format("device '{}'", device->path())));
+    }
+    return {};
+}
+
+void Machine::reset() {
+    MachineLockGuard lock;
+    for (const auto &device : devices_)
+        device->reset();
+    for (const auto &vcpu : vcpus_)
+        vcpu->reset();
+    for (const auto &hook : reset_hooks_)
+        hook();
+}
+
+void Machine::serialize(Archive &archive, bool with_ram) {
+    MachineLockGuard lock;
+    archive.section("machine", 1, [&](Archive &section) {
+        std::int64_t now = clocks_.virtual_ns();
+        section.field("virtual_ns", now);
+        if (section.restoring() && section.ok())
+            clocks_.set_virtual_ns(now);
+    });
+    if (with_ram) {
+        for (const auto &block : ram_blocks_) {
+            archive.section("ram/" + block->name(), 1, [&](Archive &section) {
+                section.bytes("contents", std::span<std::uint8_t>(block->host(), block->size()));
+                if (section.restoring())
+                    block->notify_write(0, block->size());
+            });
+        }
+    }
+    for (const auto &device : devices_)
+        archive.section("device/" + device->path(), device->serialize_version(),
+                        [&](Archive &section) { device->serialize(section); });
+    for (const auto &vcpu : vcpus_)
+        archive.section(fmt::format("cpu/{}", vcpu->index()), 1, [&](Archive &section) { vcpu->serialize(section); });
+}
+
+} // namespace rhea::core
