@@ -74,6 +74,9 @@ public:
     /// create_vcpus(); then finish() (kernel loading, tables that depend on vCPUs).
     virtual util::Result<void> build(Accelerator &accelerator) = 0;
 
+    /// `system_powerdown`: the power button. False: this machine has none. Under the machine lock.
+    virtual bool press_power_button() { return false; }
+
     const MachineConfig &config() const { return config_; }
     AddressSpace &memory() { return *memory_; }
     AddressSpace &io() { return *io_; }

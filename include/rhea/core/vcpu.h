@@ -10,7 +10,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 #include <variant>
 
 namespace rhea::core {
@@ -54,11 +56,14 @@ public:
     /// the machine lock.
     virtual VcpuExit run() = 0;
 
-    /// Sets request bits and makes run() notice soon. Any thread.
+    /// Sets request bits and makes run() notice soon; ends with wake(). Any thread.
     virtual void request(std::uint32_t bits) = 0;
     virtual void clear_request(std::uint32_t bits) = 0;
-    /// May a halted vCPU go on (an enabled interrupt, NMI, … is pending)?
+    /// May a halted vCPU go on (an enabled interrupt, NMI, … is pending)? Called in the vCPU's own thread.
     virtual bool has_work() = 0;
+    /// Whom request() tells, so that a thread that waits because run() said Halted looks again. Set by the run loop before the
+    /// thread starts.
+    void set_waker(std::function<void()> waker) { waker_ = std::move(waker); }
 
     // The following only while the vCPU is not inside run().
 
@@ -79,8 +84,13 @@ public:
 
 protected:
     explicit Vcpu(unsigned index) : index_(index) {}
+    void wake() const {
+        if (waker_)
+            waker_();
+    }
 
 private:
+    std::function<void()> waker_;
     static inline constinit thread_local Vcpu *current_ = nullptr;
     unsigned index_;
 };

@@ -21,7 +21,7 @@ public:
     class Watch {
     public:
         virtual ~Watch() = default;
-        /// Changes what is waited for (0: nothing for now).
+        /// Changes what is waited for (0: only a hang-up). Any thread.
         virtual void set_events(unsigned events) = 0;
     };
 
