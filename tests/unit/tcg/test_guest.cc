@@ -97,7 +97,10 @@ void Machine::randomize(std::uint64_t seed) {
     for (auto &v : state_->v) {
         for (auto &half : v) half = random.next();
     }
-    for (auto &byte : ram_) byte = static_cast<std::uint8_t>(random.next() >> 40);
+    for (std::size_t i = 0; i < ram_.size(); i += 8) {
+        const std::uint64_t bytes = random.next();
+        std::memcpy(&ram_[i], &bytes, 8);
+    }
     set_raw_flags(state_->head, static_cast<std::uint32_t>(random.next()));
     state_->head.exception_pending = 0;
     state_->head.pc = 0;
