@@ -1,6 +1,7 @@
 // Passes and folding: random blocks mean the same before and after; expectations for what must go and what must stay.
 #include "random_block.h"
 #include "rhea/tcg/passes.h"
+#include "tcg/ir/int_ops.h"
 
 #include <gtest/gtest.h>
 
@@ -53,6 +54,46 @@ TEST(RandomBlocks, FoldingKeepsTheMeaning) {
         for (std::uint64_t start = 0; start < 2; ++start) {
             expect_same(folded, opaque, seed * 10 + start);
             if (testing::Test::HasFatalFailure()) return;
+        }
+    }
+}
+
+/// Every chain of three width changes, folded by the builder, against the steps done one by one.
+TEST(Folding, ChainsOfWidthChanges) {
+    const Type types[] = {Type::kI8, Type::kI16, Type::kI32, Type::kI64};
+    struct Step {
+        Op op;
+        Type to;
+    };
+    std::vector<Step> steps;
+    for (const Type to : types) {
+        for (const Op op : {Op::trunc, Op::zext, Op::sext}) steps.push_back({op, to});
+    }
+    Machine machine;
+    const auto fits = [](Type from, const Step &s) { return s.op == Op::trunc ? s.to < from : s.to > from; };
+    for (const Step &s0 : steps) {
+        for (const Step &s1 : steps) {
+            for (const Step &s2 : steps) {
+                if (!fits(Type::kI64, s0) || !fits(s0.to, s1) || !fits(s1.to, s2)) continue;
+                ir::Block block;
+                ir::Builder b(block, test_guest());
+                b.insn_start(0, 1);
+                ValueId v = b.get(kR0);
+                std::uint64_t want = 0xf1f2f3f4e5e687a8;
+                machine.state().r[0] = want;
+                unsigned bits = 64;
+                for (const Step &s : {s0, s1, s2}) {
+                    v = b.emit(s.op, s.to, {v});
+                    if (s.op == Op::sext) want = ir::sign_extend(want, bits);
+                    bits = type_bits(s.to);
+                    want = ir::low_bits(want, bits);
+                }
+                b.set(kR1, b.zext(v, Type::kI64));
+                b.emit(Op::exit_direct, Type::kNone);
+                ASSERT_EQ(ir::verify(block, test_guest()), "");
+                ASSERT_EQ(machine.run(block), CodeExit::kNext);
+                ASSERT_EQ(machine.state().r[1], want) << ir::print(block, test_guest());
+            }
         }
     }
 }
@@ -209,6 +250,13 @@ TEST_F(PassesTest, UsersSkipFlagsThatDoNotMatterToThem) {
     EXPECT_EQ(count(Op::f_rol), 0u);
     EXPECT_EQ(count(Op::f_bit), 0u);
     EXPECT_EQ(count(Op::f_cmp), 1u);
+}
+
+TEST_F(PassesTest, RotateThroughCarryKeepsItsCarry) {
+    const ValueId bit = b_.emit(Op::f_bit, Type::kFlags, {b_.trunc(r(2), Type::kI8), b_.flags()});
+    b_.set_flags(b_.emit(Op::f_rcl, Type::kI64, {r(3), b_.konst(Type::kI8, 1), bit}));
+    run();
+    EXPECT_EQ(count(Op::f_bit), 1u);
 }
 
 TEST_F(PassesTest, ConditionsFuseIntoBranchesAndSelects) {

@@ -117,10 +117,10 @@ private:
         case 3: op(Op::popcnt, t, 0, 0, a); return;
         case 4:
             if (t >= Type::kI32) op(Op::bswap, t, 0, 0, a);
-            else op(random_.below(2) ? Op::zext : Op::sext, static_cast<Type>(unsigned(t) + 1), 0, 0, a);
             return;
         case 5:
-            if (t != Type::kI8) op(random_.below(2) ? Op::trunc : Op::hi8, Type::kI8, 0, 0, a);
+            if (t != Type::kI8) op(Op::hi8, Type::kI8, 0, 0, a);
+            change_width(a);
             return;
         case 6: {
             const ValueId q = pick(Type::kI64), b = pick(Type::kI8), w = pick(Type::kI16);
@@ -132,6 +132,15 @@ private:
             const ValueId crc = pick(Type::kI32);
             op(Op::crc32, Type::kI32, 0, 0, crc, a);
         }
+        }
+    }
+
+    /// Twice, so that one change of width meets another.
+    void change_width(ValueId a) {
+        for (int i = 0; i < 2; ++i) {
+            const Type from = block_.type_of(a), to = int_type();
+            if (to < from) a = op(Op::trunc, to, 0, 0, a);
+            if (to > from) a = op(random_.below(2) ? Op::zext : Op::sext, to, 0, 0, a);
         }
     }
 
