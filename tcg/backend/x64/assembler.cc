@@ -1,0 +1,481 @@
+// Buffer, labels, jumps and the encoders. Encoding rules: AMD64 Architecture Programmer's Manual,
+// volume 3, chapter 1 (instruction encoding); Intel SDM volume 2, chapter 2.
+#include "tcg/backend/x64/assembler.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "tcg/backend/x64/emit_bytes.h"
+
+namespace rhea::tcg::x64 {
+
+namespace {
+
+constexpr unsigned kTrailingBits = 3;
+constexpr std::uint32_t kTrailingMask = (1u << kTrailingBits) - 1;
+
+bool distance_fits(const std::uint8_t* from, const void* to, std::int64_t& distance) {
+    distance = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) -
+                                         reinterpret_cast<std::uintptr_t>(from));
+    return fits32(distance);
+}
+
+/// No-ops by length, 1 to 9 (Intel SDM volume 2, NOP, "recommended multi-byte sequence").
+constexpr std::uint8_t kNops[9][9] = {
+    {0x90},
+    {0x66, 0x90},
+    {0x0f, 0x1f, 0x00},
+    {0x0f, 0x1f, 0x40, 0x00},
+    {0x0f, 0x1f, 0x44, 0x00, 0x00},
+    {0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00},
+    {0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00},
+    {0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00},
+    {0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00},
+};
+
+}  // namespace
+
+Assembler::Assembler(CodeBuffer buffer)
+    : cursor_(buffer.write),
+      limit_(buffer.write),
+      write_(buffer.write),
+      exec_(buffer.exec),
+      capacity_(buffer.capacity) {
+    if (capacity_ < kMaxInstruction) {
+        overflow();
+    } else {
+        limit_ = write_ + (capacity_ - kMaxInstruction);
+    }
+}
+
+void Assembler::overflow() {
+    overflowed_ = true;
+    cursor_ = scratch_;
+    limit_ = nullptr;  // every begin() comes back here
+}
+
+bool Assembler::reaches(const void* target) const {
+    std::int64_t distance;
+    return distance_fits(exec_, target, distance) &&
+           distance_fits(exec_ + capacity_, target, distance);
+}
+
+// ---- data and alignment ----------------------------------------------------------------------
+
+void Assembler::put1(std::uint8_t a) {
+    std::uint8_t* p = begin();
+    *p++ = a;
+    end(p);
+}
+
+void Assembler::put2(std::uint8_t a, std::uint8_t b) {
+    std::uint8_t* p = begin();
+    *p++ = a;
+    *p++ = b;
+    end(p);
+}
+
+void Assembler::byte(std::uint8_t value) {
+    put1(value);
+}
+
+void Assembler::word32(std::uint32_t value) {
+    end(store32(begin(), value));
+}
+
+void Assembler::word64(std::uint64_t value) {
+    end(store64(begin(), value));
+}
+
+void Assembler::bytes(std::span<const std::uint8_t> data) {
+    while (!data.empty()) {
+        const auto part = data.first(std::min(data.size(), kMaxInstruction));
+        std::uint8_t* p = begin();
+        std::memcpy(p, part.data(), part.size());
+        end(p + part.size());
+        data = data.subspan(part.size());
+    }
+}
+
+void Assembler::nop(unsigned count) {
+    while (count > 0) {
+        const unsigned length = std::min(count, 9u);
+        std::uint8_t* p = begin();
+        std::memcpy(p, kNops[length - 1], length);
+        end(p + length);
+        count -= length;
+    }
+}
+
+void Assembler::align(unsigned alignment) {
+    begin();
+    if (!overflowed_) {
+        nop(-static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(exec_here())) &
+            (alignment - 1));
+    }
+}
+
+void Assembler::align_int3(unsigned alignment) {
+    begin();
+    while (!overflowed_ && (reinterpret_cast<std::uintptr_t>(exec_here()) & (alignment - 1)) != 0) {
+        int3();
+    }
+}
+
+void Assembler::align_field(unsigned before) {
+    begin();
+    if (!overflowed_) {
+        nop(-static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(exec_here()) + before) & 3);
+    }
+}
+
+// ---- labels ------------------------------------------------------------------------------------
+
+void Assembler::bind(Label& label) {
+    assert(!label.bound());
+    begin();
+    const auto here = static_cast<std::int32_t>(offset());
+    label.offset_ = here;
+    for (unsigned i = 0; i < label.short_count_; ++i) {
+        const std::uint32_t field = label.short_[i];
+        const std::int64_t distance = static_cast<std::int64_t>(here) - (field + 1);
+        if (!fits8(distance)) {
+            range_error_ = true;
+        }
+        write_[field] = static_cast<std::uint8_t>(distance);
+    }
+    for (std::uint32_t link = label.chain_; link != 0;) {
+        const std::uint32_t field = (link >> kTrailingBits) - 1;
+        const std::uint32_t trailing = link & kTrailingMask;
+        std::memcpy(&link, write_ + field, 4);
+        store32(write_ + field, static_cast<std::uint32_t>(here) - (field + 4 + trailing));
+    }
+    label.chain_ = 0;
+    label.short_count_ = 0;
+}
+
+std::uint32_t Assembler::use_label(Label& label, const std::uint8_t* field, unsigned trailing) {
+    if (overflowed_) {
+        return 0;
+    }
+    const auto offset = static_cast<std::uint32_t>(field - write_);
+    if (label.bound()) {
+        return static_cast<std::uint32_t>(label.offset_) - (offset + 4 + trailing);
+    }
+    const std::uint32_t previous = label.chain_;
+    label.chain_ = (offset + 1) << kTrailingBits | trailing;
+    return previous;
+}
+
+std::uint32_t Assembler::rel32(const std::uint8_t* field, const void* target, unsigned trailing) {
+    if (overflowed_) {
+        return 0;
+    }
+    std::int64_t distance;
+    if (!distance_fits(exec_ + (field - write_) + 4 + trailing, target, distance)) {
+        range_error_ = true;
+    }
+    return static_cast<std::uint32_t>(distance);
+}
+
+// ---- jumps -------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr std::uint8_t kJmp8 = 0xeb, kJmp32 = 0xe9, kCall32 = 0xe8;
+
+std::uint8_t jcc8(Cond cond) {
+    return 0x70 | static_cast<std::uint8_t>(cond);
+}
+std::uint8_t jcc32(Cond cond) {
+    return 0x80 | static_cast<std::uint8_t>(cond);
+}
+
+}  // namespace
+
+void Assembler::jmp(Label& label, Reach reach) {
+    std::uint8_t* p = begin();
+    if (overflowed_) {
+        return;
+    }
+    if (label.bound()) {
+        const std::int64_t distance = label.offset_ - (p + 2 - write_);
+        if (fits8(distance)) {
+            *p++ = kJmp8;
+            *p++ = static_cast<std::uint8_t>(distance);
+            end(p);
+            return;
+        }
+    } else if (reach == Reach::kShort && label.short_count_ < Label::kShortFixups) {
+        *p++ = kJmp8;
+        label.short_[label.short_count_++] = static_cast<std::uint32_t>(p - write_);
+        *p++ = 0;
+        end(p);
+        return;
+    }
+    *p++ = kJmp32;
+    end(store32(p, use_label(label, p, 0)));
+}
+
+void Assembler::jcc(Cond cond, Label& label, Reach reach) {
+    std::uint8_t* p = begin();
+    if (overflowed_) {
+        return;
+    }
+    if (label.bound()) {
+        const std::int64_t distance = label.offset_ - (p + 2 - write_);
+        if (fits8(distance)) {
+            *p++ = jcc8(cond);
+            *p++ = static_cast<std::uint8_t>(distance);
+            end(p);
+            return;
+        }
+    } else if (reach == Reach::kShort && label.short_count_ < Label::kShortFixups) {
+        *p++ = jcc8(cond);
+        label.short_[label.short_count_++] = static_cast<std::uint32_t>(p - write_);
+        *p++ = 0;
+        end(p);
+        return;
+    }
+    *p++ = 0x0f;
+    *p++ = jcc32(cond);
+    end(store32(p, use_label(label, p, 0)));
+}
+
+void Assembler::call(Label& label) {
+    std::uint8_t* p = begin();
+    *p++ = kCall32;
+    end(store32(p, use_label(label, p, 0)));
+}
+
+void Assembler::jmp(const void* target) {
+    std::uint8_t* p = begin();
+    std::int64_t distance;
+    if (!overflowed_ && distance_fits(exec_here() + 2, target, distance) && fits8(distance)) {
+        *p++ = kJmp8;
+        *p++ = static_cast<std::uint8_t>(distance);
+        end(p);
+        return;
+    }
+    *p++ = kJmp32;
+    end(store32(p, rel32(p, target, 0)));
+}
+
+void Assembler::jcc(Cond cond, const void* target) {
+    std::uint8_t* p = begin();
+    *p++ = 0x0f;
+    *p++ = jcc32(cond);
+    end(store32(p, rel32(p, target, 0)));
+}
+
+void Assembler::call(const void* target) {
+    std::uint8_t* p = begin();
+    *p++ = kCall32;
+    end(store32(p, rel32(p, target, 0)));
+}
+
+void Assembler::jmp(Gpr target) {
+    end(encode_rr(0xff, 4, 4, code(target)));
+}
+void Assembler::jmp(const Mem& target) {
+    end(encode_rm(0xff, 4, 4, target));
+}
+void Assembler::call(Gpr target) {
+    end(encode_rr(0xff, 4, 2, code(target)));
+}
+void Assembler::call(const Mem& target) {
+    end(encode_rm(0xff, 4, 2, target));
+}
+void Assembler::ret() {
+    put1(0xc3);
+}
+
+std::size_t Assembler::jmp_rel32_aligned() {
+    align_field(1);
+    std::uint8_t* p = begin();
+    *p++ = kJmp32;
+    end(store32(p, 0));
+    return overflowed_ ? capacity_ : offset() - 4;
+}
+
+std::size_t Assembler::jmp_rel32_aligned(Label& label) {
+    align_field(1);
+    std::uint8_t* p = begin();
+    *p++ = kJmp32;
+    end(store32(p, use_label(label, p, 0)));
+    return overflowed_ ? capacity_ : offset() - 4;
+}
+
+std::size_t Assembler::jcc_rel32_aligned(Cond cond) {
+    align_field(2);
+    std::uint8_t* p = begin();
+    *p++ = 0x0f;
+    *p++ = jcc32(cond);
+    end(store32(p, 0));
+    return overflowed_ ? capacity_ : offset() - 4;
+}
+
+std::size_t Assembler::jcc_rel32_aligned(Cond cond, Label& label) {
+    align_field(2);
+    std::uint8_t* p = begin();
+    *p++ = 0x0f;
+    *p++ = jcc32(cond);
+    end(store32(p, use_label(label, p, 0)));
+    return overflowed_ ? capacity_ : offset() - 4;
+}
+
+std::size_t Assembler::call_rel32_aligned(Label& label) {
+    align_field(1);
+    std::uint8_t* p = begin();
+    *p++ = kCall32;
+    end(store32(p, use_label(label, p, 0)));
+    return overflowed_ ? capacity_ : offset() - 4;
+}
+
+void Assembler::patch_rel32(std::uint8_t* field_write, const std::uint8_t* field_exec,
+                            const void* target) {
+    std::int64_t distance = 0;
+    const bool fits = distance_fits(field_exec + 4, target, distance);
+    assert(fits);
+    if (!fits) {
+        return;
+    }
+    // Instruction fetch sees an aligned store whole (Intel SDM volume 3, 9.1.3, and AMD64 APM
+    // volume 2, 7.6.1, ask for no more when other processors run the code and either version will
+    // do).
+    std::atomic_ref<std::uint32_t> field(*reinterpret_cast<std::uint32_t*>(field_write));
+    field.store(static_cast<std::uint32_t>(distance), std::memory_order_release);
+}
+
+// ---- encoders ----------------------------------------------------------------------------------
+
+namespace {
+
+constexpr std::uint8_t modrm(unsigned mod, unsigned reg, unsigned rm) {
+    return static_cast<std::uint8_t>(mod << 6 | (reg & 7) << 3 | (rm & 7));
+}
+
+/// Mandatory and size prefixes, REX, escape bytes and opcode.
+inline std::uint8_t* put_opcode(std::uint8_t* p, std::uint32_t op, unsigned size, unsigned rex,
+                                bool force_rex) {
+    if (size == 2) {
+        *p++ = 0x66;
+    }
+    if ((op >> 24) != 0) {
+        *p++ = static_cast<std::uint8_t>(op >> 24);
+    }
+    rex |= size == 8 ? 8 : 0;
+    if (rex != 0 || force_rex) {
+        *p++ = static_cast<std::uint8_t>(0x40 | rex);
+    }
+    if ((op & 0xff0000) != 0) {
+        *p++ = 0x0f;
+    }
+    if ((op & 0xff00) != 0) {
+        *p++ = static_cast<std::uint8_t>(op >> 8);
+    }
+    *p++ = static_cast<std::uint8_t>(op);
+    return p;
+}
+
+/// REX.X and REX.B (or their VEX counterparts) of a memory operand.
+inline bool mem_x(const Mem& m) {
+    return (m.form == Mem::Form::kBaseIndex || m.form == Mem::Form::kIndex) && code(m.index) >= 8;
+}
+inline bool mem_b(const Mem& m) {
+    return (m.form == Mem::Form::kBase || m.form == Mem::Form::kBaseIndex) && code(m.base) >= 8;
+}
+
+}  // namespace
+
+std::uint8_t* Assembler::encode_rr(std::uint32_t op, unsigned size, unsigned reg, unsigned rm,
+                                   bool force_rex) {
+    std::uint8_t* p = put_opcode(begin(), op, size, (reg >> 3) << 2 | rm >> 3, force_rex);
+    *p++ = modrm(3, reg, rm);
+    return p;
+}
+
+std::uint8_t* Assembler::encode_rm(std::uint32_t op, unsigned size, unsigned reg, const Mem& m,
+                                   unsigned trailing, bool force_rex) {
+    const unsigned rex = (reg >> 3) << 2 | (mem_x(m) ? 2 : 0) | (mem_b(m) ? 1 : 0);
+    return put_mem(put_opcode(begin(), op, size, rex, force_rex), reg, m, trailing);
+}
+
+std::uint8_t* Assembler::put_mem(std::uint8_t* p, unsigned reg, const Mem& m, unsigned trailing) {
+    constexpr unsigned kSib = 4, kNone = 5;
+    const unsigned base = code(m.base) & 7;
+    const unsigned index = code(m.index) & 7;
+    // Base 5 (rbp, r13) has no form without displacement: that encoding means "no base" or rip.
+    const unsigned mod = m.disp == 0 && base != kNone ? 0 : fits8(m.disp) ? 1 : 2;
+    switch (m.form) {
+        case Mem::Form::kBase:
+            *p++ = modrm(mod, reg, base);
+            if (base == kSib) {
+                *p++ = modrm(0, kSib, base);
+            }
+            break;
+        case Mem::Form::kBaseIndex:
+            assert(m.index != Gpr::rsp);
+            *p++ = modrm(mod, reg, kSib);
+            *p++ = modrm(m.scale_log2, index, base);
+            break;
+        case Mem::Form::kIndex:
+            assert(m.index != Gpr::rsp);
+            *p++ = modrm(0, reg, kSib);
+            *p++ = modrm(m.scale_log2, index, kNone);
+            return store32(p, static_cast<std::uint32_t>(m.disp));
+        case Mem::Form::kAbsolute:
+            *p++ = modrm(0, reg, kSib);
+            *p++ = modrm(0, kSib, kNone);
+            return store32(p, static_cast<std::uint32_t>(m.disp));
+        case Mem::Form::kRip:
+        case Mem::Form::kRipLabel:
+            *p++ = modrm(0, reg, kNone);
+            return put_rip(p, m, trailing);
+    }
+    if (mod == 1) {
+        *p++ = static_cast<std::uint8_t>(m.disp);
+    } else if (mod == 2) {
+        p = store32(p, static_cast<std::uint32_t>(m.disp));
+    }
+    return p;
+}
+
+std::uint8_t* Assembler::put_rip(std::uint8_t* p, const Mem& m, unsigned trailing) {
+    if (m.form == Mem::Form::kRipLabel) {
+        assert(m.disp == 0);
+        return store32(p, use_label(*m.label, p, trailing));
+    }
+    return store32(p, rel32(p, m.target + m.disp, trailing));
+}
+
+std::uint8_t* Assembler::vex_prefix(std::uint8_t* p, VexOp op, unsigned reg, unsigned vvvv, bool x,
+                                    bool b) {
+    const auto tail =
+        static_cast<std::uint8_t>((~vvvv & 15) << 3 | op.l << 2 | static_cast<unsigned>(op.pp));
+    const auto r = static_cast<std::uint8_t>(reg < 8 ? 0x80 : 0);
+    if (!x && !b && op.w == 0 && op.map == VexMap::k0F) {
+        *p++ = 0xc5;
+        *p++ = r | tail;
+    } else {
+        *p++ = 0xc4;
+        *p++ = static_cast<std::uint8_t>(r | (x ? 0 : 0x40) | (b ? 0 : 0x20) |
+                                         static_cast<unsigned>(op.map));
+        *p++ = static_cast<std::uint8_t>(op.w << 7 | tail);
+    }
+    *p++ = op.opcode;
+    return p;
+}
+
+std::uint8_t* Assembler::encode_vex_rr(VexOp op, unsigned reg, unsigned vvvv, unsigned rm) {
+    std::uint8_t* p = vex_prefix(begin(), op, reg, vvvv, false, rm >= 8);
+    *p++ = modrm(3, reg, rm);
+    return p;
+}
+
+std::uint8_t* Assembler::encode_vex_rm(VexOp op, unsigned reg, unsigned vvvv, const Mem& m,
+                                       unsigned trailing) {
+    return put_mem(vex_prefix(begin(), op, reg, vvvv, mem_x(m), mem_b(m)), reg, m, trailing);
+}
+
+}  // namespace rhea::tcg::x64
