@@ -51,6 +51,30 @@ std::string mnemonic(std::string name) {
     return name;
 }
 
+constexpr const char* kPredicates[] = {"eq", "lt", "le", "unord", "neq", "nlt", "nle", "ord"};
+
+/// Where capstone 4 spells an instruction its own way.
+struct Spelling {
+    const char* name;
+    const char* memory_name;  ///< the mnemonic with a memory operand
+    unsigned memory_bytes;    ///< the size keyword
+};
+
+constexpr Spelling kSpellings[] = {
+    {"vcvtpd2ps", "vcvtpd2psx", 16},   {"vcvtpd2dq", "vcvtpd2dqx", 16},
+    {"vcvttpd2dq", "vcvttpd2dqx", 16}, {"vcomiss", "vcomiss", 16},
+    {"vcomisd", "vcomisd", 16},
+};
+
+const Spelling* spelling_of(std::string_view name) {
+    for (const Spelling& s : kSpellings) {
+        if (s.name == name) {
+            return &s;
+        }
+    }
+    return nullptr;
+}
+
 /// The registers and immediate of one trial.
 struct Trial {
     unsigned reg, vvvv, rm, fourth, imm;
@@ -105,12 +129,20 @@ class VexRow {
     }
 
     std::string expected(const Trial& t, const Mem* m) const {
-        std::string text;
-        for (char c : row_.operands) {
-            text += text.empty() ? " " : ", ";
-            text += operand(c, t, m);
+        std::string name = mnemonic(row_.name);
+        std::string_view operands = row_.operands;
+        if (name.starts_with("vcmp")) {  // printed with the predicate in its name
+            name.insert(4, kPredicates[t.imm]);
+            operands.remove_suffix(1);
         }
-        return mnemonic(row_.name) + text;
+        const Spelling* spelling = m != nullptr ? spelling_of(row_.name) : nullptr;
+        std::string text;
+        for (char c : operands) {
+            text += text.empty() ? " " : ", ";
+            text += spelling != nullptr && c == 'x' ? mem_text(*m, spelling->memory_bytes)
+                                                    : operand(c, t, m);
+        }
+        return (spelling != nullptr ? spelling->memory_name : name) + text;
     }
 
   private:
@@ -149,6 +181,9 @@ class VexRow {
 TEST(AssemblerVex, EveryRow) {
     Listing list;
     for (const Row& row : kRows) {
+        if (std::string_view(row.name) == "vbroadcasti128") {
+            continue;  // capstone 4 does not know it: see the next test
+        }
         for (unsigned l : {0u, 1u}) {
             const bool has_memory = row.operands.find('r') == std::string_view::npos;
             if (has_memory && (l != 0 ? row.bytes256 : row.bytes) == 0) {
@@ -173,6 +208,12 @@ TEST(AssemblerVex, EveryRow) {
         }
     }
     EXPECT_GT(list.checked(), 30000u);
+}
+
+TEST(AssemblerVex, BroadcastOf128Integers) {
+    Listing list;
+    list.a().vex_rm(vex::vbroadcasti128.ymm(), xmm(1), ptr(Gpr::rax));
+    EXPECT_EQ(list.hex(), "c4 e2 7d 5a 08");
 }
 
 TEST(AssemblerVex, ShiftsByImmediate) {
