@@ -1,0 +1,30 @@
+// The ACPI tables of machine `pc`, laid out for one physical address.
+//
+// Tables hold physical addresses of each other, so they are built for the place where they will lie: the RSDP in the first
+// bytes, the others behind it. With firmware in charge they travel through fw_cfg instead (see loader script there).
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace rhea::hw::acpi {
+
+struct TableOptions {
+    unsigned cpus = 1;
+    std::uint16_t pm_base = 0x600;
+    std::uint16_t smi_port = 0xb2;
+    std::uint8_t acpi_enable = 0xf1, acpi_disable = 0xf0;
+    std::uint16_t sci_irq = 9;
+    std::uint32_t pci_hole_start = 0xc0000000; ///< first byte above low RAM where PCI memory may lie
+    std::uint32_t ioapic_address = 0xfec00000;
+    std::uint32_t lapic_address = 0xfee00000;
+    unsigned serial_ports = 1;                 ///< UARTs that exist (COM1 first)
+};
+
+struct Blob {
+    std::vector<std::uint8_t> bytes; ///< RSDP first
+};
+
+/// The whole set for guest physical address `base` (16-byte aligned).
+Blob build_tables(const TableOptions &options, std::uint64_t base);
+
+} // namespace rhea::hw::acpi
