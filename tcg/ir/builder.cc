@@ -1,12 +1,13 @@
-// Appending instructions: slot and flags caches, calls, and the debug check. What emit() folds is in fold.cc.
-#include "rhea/tcg/ir.h"
-#include "rhea/tcg/state.h"
-#include "tcg/ir/verify.h"
-
+// Appending instructions: slot and flags caches, calls, and the debug check. What emit() folds is
+// in fold.cc.
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
 #include <cstdlib>
+
+#include "rhea/tcg/ir.h"
+#include "rhea/tcg/state.h"
+#include "tcg/ir/verify.h"
 
 namespace rhea::tcg::ir {
 namespace {
@@ -16,15 +17,16 @@ constexpr std::uint64_t type_mask(Type type) {
 }
 
 #ifdef RHEA_DEBUG
-[[noreturn]] void malformed(const std::string &problem, const Block &block, const GuestDescription &guest) {
+[[noreturn]] void malformed(const std::string& problem, const Block& block,
+                            const GuestDescription& guest) {
     std::fprintf(stderr, "malformed IR: %s\n%s", problem.c_str(), print(block, guest).c_str());
     std::abort();
 }
 #endif
 
-} // namespace
+}  // namespace
 
-Builder::Builder(Block &block, const GuestDescription &guest) : block_(block), guest_(guest) {
+Builder::Builder(Block& block, const GuestDescription& guest) : block_(block), guest_(guest) {
     assert(guest.slots.size() <= kMaxSlots);
     std::fill_n(slot_values_.begin(), guest.slots.size(), kNoValue);
     const_values_.fill(kNoValue);
@@ -37,7 +39,8 @@ void Builder::end_insn_bytes(std::size_t end) {
 }
 
 void Builder::insn_start(std::uint16_t page_offset, std::uint8_t length) {
-    if (block_.insns.empty()) block_.page_offset = page_offset;
+    if (block_.insns.empty())
+        block_.page_offset = page_offset;
     Inst inst{.op = Op::insn_start, .aux = length, .imm = page_offset};
     block_.insns.push_back({page_offset, length, static_cast<std::uint32_t>(block_.insts.size())});
     append(inst);
@@ -45,18 +48,19 @@ void Builder::insn_start(std::uint16_t page_offset, std::uint8_t length) {
 }
 
 void Builder::set_insn_length(std::uint8_t length) {
-    GuestInsn &insn = block_.insns.back();
+    GuestInsn& insn = block_.insns.back();
     insn.length = length;
     block_.insts[insn.first_inst].aux = length;
     end_insn_bytes(std::size_t{insn.page_offset} + length);
 }
 
-ValueId Builder::append(const Inst &inst) {
+ValueId Builder::append(const Inst& inst) {
     assert(!ended_);
     const auto id = static_cast<ValueId>(block_.insts.size());
     block_.insts.push_back(inst);
 #ifdef RHEA_DEBUG
-    if (std::string problem = check_inst(block_, id, guest_); !problem.empty()) malformed(problem, block_, guest_);
+    if (std::string problem = check_inst(block_, id, guest_); !problem.empty())
+        malformed(problem, block_, guest_);
 #endif
     ended_ = op_info(inst.op).ends_block();
     return id;
@@ -65,71 +69,102 @@ ValueId Builder::append(const Inst &inst) {
 ValueId Builder::konst(Type type, std::uint64_t value) {
     value &= type_mask(type);
     const std::uint64_t mixed = (value + static_cast<unsigned>(type)) * 0x9e3779b97f4a7c15ull;
-    ValueId &known = const_values_[mixed >> 60];
-    if (known != kNoValue && block_.insts[known].imm == value && block_.insts[known].type == type) return known;
+    ValueId& known = const_values_[mixed >> 60];
+    if (known != kNoValue && block_.insts[known].imm == value && block_.insts[known].type == type)
+        return known;
     known = append({.op = Op::konst, .type = type, .imm = value});
     return known;
 }
 
 ValueId Builder::get(Slot slot) {
-    ValueId &known = slot_values_[slot];
-    if (known == kNoValue) known = append({.op = Op::get, .type = guest_.slots[slot].type, .aux = slot});
+    ValueId& known = slot_values_[slot];
+    if (known == kNoValue)
+        known = append({.op = Op::get, .type = guest_.slots[slot].type, .aux = slot});
     return known;
 }
 
 void Builder::set(Slot slot, ValueId value) {
-    if (slot_values_[slot] == value) return;
-    append({.op = Op::set, .type = guest_.slots[slot].type, .arg_count = 1, .aux = slot, .args = {value, kNoValue, kNoValue}});
+    if (slot_values_[slot] == value)
+        return;
+    append({.op = Op::set,
+            .type = guest_.slots[slot].type,
+            .arg_count = 1,
+            .aux = slot,
+            .args = {value, kNoValue, kNoValue}});
     slot_values_[slot] = value;
 }
 
 ValueId Builder::flags() {
-    if (flags_ == kNoValue) flags_ = append({.op = Op::f_load, .type = Type::kFlags});
+    if (flags_ == kNoValue)
+        flags_ = append({.op = Op::f_load, .type = Type::kFlags});
     return flags_;
 }
 
 void Builder::set_flags(ValueId flags) {
-    if (flags_ == flags) return;
+    if (flags_ == flags)
+        return;
     append({.op = Op::set_flags, .arg_count = 1, .args = {flags, kNoValue, kNoValue}});
     flags_ = flags;
 }
 
 ValueId Builder::call(std::uint16_t helper, Type result, std::initializer_list<ValueId> args) {
     assert(args.size() <= 3 && helper < guest_.helpers.size());
-    Inst inst{.op = Op::call, .type = result, .arg_count = static_cast<std::uint8_t>(args.size()), .aux = helper};
+    Inst inst{.op = Op::call,
+              .type = result,
+              .arg_count = static_cast<std::uint8_t>(args.size()),
+              .aux = helper};
     std::copy(args.begin(), args.end(), inst.args.begin());
     const ValueId id = append(inst);
     const std::uint16_t flags = guest_.helpers[helper].flags;
     if (flags & (kHelperWritesSlots | kHelperVector)) {
         for (std::size_t i = 0; i < guest_.slots.size(); ++i) {
             const bool vector = guest_.slots[i].type == Type::kV128;
-            if (flags & (vector ? kHelperVector : kHelperWritesSlots)) slot_values_[i] = kNoValue;
+            if (flags & (vector ? kHelperVector : kHelperWritesSlots))
+                slot_values_[i] = kNoValue;
         }
     }
-    if (flags & kHelperFlagsOut) flags_ = kNoValue;
+    if (flags & kHelperFlagsOut)
+        flags_ = kNoValue;
     return id;
 }
 
-ValueId Builder::emit(Op op, Type type, std::initializer_list<ValueId> args, std::uint16_t aux, std::uint64_t imm) {
-    const OpInfo &info = op_info(op);
+ValueId Builder::emit(Op op, Type type, std::initializer_list<ValueId> args, std::uint16_t aux,
+                      std::uint64_t imm) {
+    const OpInfo& info = op_info(op);
     switch (op) {
-    case Op::konst: return konst(type, imm);
-    case Op::get: return get(aux);
-    case Op::set: set(aux, *args.begin()); return kNoValue;
-    case Op::set_flags: set_flags(*args.begin()); return kNoValue;
-    case Op::f_load: return flags();
-    case Op::call: return call(aux, type, args);
-    case Op::insn_start: insn_start(static_cast<std::uint16_t>(imm), static_cast<std::uint8_t>(aux)); return kNoValue;
-    default: break;
+        case Op::konst:
+            return konst(type, imm);
+        case Op::get:
+            return get(aux);
+        case Op::set:
+            set(aux, *args.begin());
+            return kNoValue;
+        case Op::set_flags:
+            set_flags(*args.begin());
+            return kNoValue;
+        case Op::f_load:
+            return flags();
+        case Op::call:
+            return call(aux, type, args);
+        case Op::insn_start:
+            insn_start(static_cast<std::uint16_t>(imm), static_cast<std::uint8_t>(aux));
+            return kNoValue;
+        default:
+            break;
     }
     assert(args.size() == info.arity);
-    Inst inst{.op = op, .type = type, .arg_count = static_cast<std::uint8_t>(args.size()), .aux = aux, .imm = imm};
+    Inst inst{.op = op,
+              .type = type,
+              .arg_count = static_cast<std::uint8_t>(args.size()),
+              .aux = aux,
+              .imm = imm};
     std::copy(args.begin(), args.end(), inst.args.begin());
     if ((info.bits & kOpTyped) == 0 && op != Op::check_w) {
         inst.type = op == Op::st ? block_.type_of(inst.args[1]) : info.fixed_result;
     }
     if (info.pure()) {
-        if (const ValueId known = fold(inst); known != kNoValue) return known;
+        if (const ValueId known = fold(inst); known != kNoValue)
+            return known;
     } else if (never_taken(inst)) {
         return kNoValue;
     }
@@ -137,36 +172,61 @@ ValueId Builder::emit(Op op, Type type, std::initializer_list<ValueId> args, std
     if (info.bits & kOpMxcsr) {
         // The sticky bits may have changed in the slot that shows the head's MXCSR.
         for (std::size_t i = 0; i < guest_.slots.size(); ++i) {
-            if (guest_.slots[i].offset == offsetof(VcpuHead, guest_mxcsr)) slot_values_[i] = kNoValue;
+            if (guest_.slots[i].offset == offsetof(VcpuHead, guest_mxcsr))
+                slot_values_[i] = kNoValue;
         }
     }
     return id;
 }
 
-bool Builder::is_const(ValueId v, std::uint64_t *value) const {
-    if (block_.insts[v].op != Op::konst) return false;
-    if (value != nullptr) *value = block_.insts[v].imm;
+bool Builder::is_const(ValueId v, std::uint64_t* value) const {
+    if (block_.insts[v].op != Op::konst)
+        return false;
+    if (value != nullptr)
+        *value = block_.insts[v].imm;
     return true;
 }
 
 // ---- shorthands ---------------------------------------------------------------------------------
 
-ValueId Builder::add(ValueId a, ValueId b) { return emit(Op::add, block_.type_of(a), {a, b}); }
-ValueId Builder::sub(ValueId a, ValueId b) { return emit(Op::sub, block_.type_of(a), {a, b}); }
-ValueId Builder::and_(ValueId a, ValueId b) { return emit(Op::and_, block_.type_of(a), {a, b}); }
-ValueId Builder::or_(ValueId a, ValueId b) { return emit(Op::or_, block_.type_of(a), {a, b}); }
-ValueId Builder::xor_(ValueId a, ValueId b) { return emit(Op::xor_, block_.type_of(a), {a, b}); }
+ValueId Builder::add(ValueId a, ValueId b) {
+    return emit(Op::add, block_.type_of(a), {a, b});
+}
+ValueId Builder::sub(ValueId a, ValueId b) {
+    return emit(Op::sub, block_.type_of(a), {a, b});
+}
+ValueId Builder::and_(ValueId a, ValueId b) {
+    return emit(Op::and_, block_.type_of(a), {a, b});
+}
+ValueId Builder::or_(ValueId a, ValueId b) {
+    return emit(Op::or_, block_.type_of(a), {a, b});
+}
+ValueId Builder::xor_(ValueId a, ValueId b) {
+    return emit(Op::xor_, block_.type_of(a), {a, b});
+}
 
 ValueId Builder::add_imm(ValueId a, std::int64_t imm) {
     return imm == 0 ? a : add(a, konst(block_.type_of(a), static_cast<std::uint64_t>(imm)));
 }
-ValueId Builder::and_imm(ValueId a, std::uint64_t imm) { return and_(a, konst(block_.type_of(a), imm)); }
-ValueId Builder::shl_imm(ValueId a, unsigned n) { return n == 0 ? a : emit(Op::shl, block_.type_of(a), {a, konst(Type::kI8, n)}); }
-ValueId Builder::shr_imm(ValueId a, unsigned n) { return n == 0 ? a : emit(Op::shr, block_.type_of(a), {a, konst(Type::kI8, n)}); }
+ValueId Builder::and_imm(ValueId a, std::uint64_t imm) {
+    return and_(a, konst(block_.type_of(a), imm));
+}
+ValueId Builder::shl_imm(ValueId a, unsigned n) {
+    return n == 0 ? a : emit(Op::shl, block_.type_of(a), {a, konst(Type::kI8, n)});
+}
+ValueId Builder::shr_imm(ValueId a, unsigned n) {
+    return n == 0 ? a : emit(Op::shr, block_.type_of(a), {a, konst(Type::kI8, n)});
+}
 
-ValueId Builder::trunc(ValueId a, Type to) { return block_.type_of(a) == to ? a : emit(Op::trunc, to, {a}); }
-ValueId Builder::zext(ValueId a, Type to) { return block_.type_of(a) == to ? a : emit(Op::zext, to, {a}); }
-ValueId Builder::sext(ValueId a, Type to) { return block_.type_of(a) == to ? a : emit(Op::sext, to, {a}); }
+ValueId Builder::trunc(ValueId a, Type to) {
+    return block_.type_of(a) == to ? a : emit(Op::trunc, to, {a});
+}
+ValueId Builder::zext(ValueId a, Type to) {
+    return block_.type_of(a) == to ? a : emit(Op::zext, to, {a});
+}
+ValueId Builder::sext(ValueId a, Type to) {
+    return block_.type_of(a) == to ? a : emit(Op::sext, to, {a});
+}
 
 ValueId Builder::load(Type type, ValueId address, std::uint16_t mem_flags) {
     return emit(Op::ld, type, {address}, mem_flags);
@@ -175,6 +235,8 @@ void Builder::store(ValueId address, ValueId value, std::uint16_t mem_flags) {
     emit(Op::st, block_.type_of(value), {address, value}, mem_flags);
 }
 
-ValueId Builder::cond(Cond cc) { return emit(Op::cond, Type::kI8, {flags()}, static_cast<std::uint16_t>(cc)); }
+ValueId Builder::cond(Cond cc) {
+    return emit(Op::cond, Type::kI8, {flags()}, static_cast<std::uint16_t>(cc));
+}
 
-} // namespace rhea::tcg::ir
+}  // namespace rhea::tcg::ir

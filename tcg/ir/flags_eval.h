@@ -1,15 +1,16 @@
-// The six arithmetic flags of each f_* op, as RFLAGS bits: the one definition that interpreter, constant folding,
-// side-table restore and compute_flags share.
+// The six arithmetic flags of each f_* op, as RFLAGS bits: the one definition that interpreter,
+// constant folding, side-table restore and compute_flags share.
 //
-// `bits` is the operand width (8, 16, 32, 64); operands may carry anything above it. `flags` is the older flags value
-// that some ops keep bits of. Where the SDM leaves a flag undefined:
+// `bits` is the operand width (8, 16, 32, 64); operands may carry anything above it. `flags` is the
+// older flags value that some ops keep bits of. Where the SDM leaves a flag undefined:
 //   AF after shifts, multiplications and logical ops: 0 (some processors set it after shifts);
-//   OF after shifts and rotates by more than one: as the same instruction by one, applied to the last step;
-//   SF, ZF, PF after multiplications: of the low half of the product (some processors leave them alone).
+//   OF after shifts and rotates by more than one: as the same instruction by one, applied to the
+//   last step; SF, ZF, PF after multiplications: of the low half of the product (some processors
+//   leave them alone).
 #pragma once
-#include "rhea/tcg/types.h"
-
 #include <cstdint>
+
+#include "rhea/tcg/types.h"
 
 namespace rhea::tcg::ir {
 
@@ -32,4 +33,4 @@ std::uint32_t flags_bit(std::uint64_t bit, std::uint32_t flags);
 std::uint32_t flags_zf(std::uint64_t bit, std::uint32_t flags);
 std::uint32_t flags_mulo(unsigned bits, std::uint64_t low, std::uint64_t overflow);
 
-} // namespace rhea::tcg::ir
+}  // namespace rhea::tcg::ir

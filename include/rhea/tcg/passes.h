@@ -1,19 +1,21 @@
-// What makes IR better before a back end sees it: a forward sweep that simplifies, a backward one that finds what nobody
-// looks at, and one that closes the gaps. No malloc once the block's storage is warm. Not thread-safe per block.
+// What makes IR better before a back end sees it: a forward sweep that simplifies, a backward one
+// that finds what nobody looks at, and one that closes the gaps. No malloc once the block's storage
+// is warm. Not thread-safe per block.
 #pragma once
 #include "rhea/tcg/ir.h"
 
 namespace rhea::tcg::passes {
 
-/// All passes in order. The block must be well formed (ir::verify); with RHEA_DEBUG that is checked after each pass.
-void run(ir::Block &block, const GuestDescription &guest);
+/// All passes in order. The block must be well formed (ir::verify); with RHEA_DEBUG that is checked
+/// after each pass.
+void run(ir::Block& block, const GuestDescription& guest);
 
-/// Rewires flags users past flags values that cannot matter to them (a carry through f_inc, ZF through f_bit, …),
-/// and fuses cond into the select or branch that uses it.
-void simplify(ir::Block &block);
+/// Rewires flags users past flags values that cannot matter to them (a carry through f_inc, ZF
+/// through f_bit, …), and fuses cond into the select or branch that uses it.
+void simplify(ir::Block& block);
 
-/// Removes pure values without users, `set` and `set_flags` that are overwritten before anything could look: a
-/// faulting or leaving op, a helper that reads them, or a get. Renumbers values.
-void eliminate_dead(ir::Block &block, const GuestDescription &guest);
+/// Removes pure values without users, `set` and `set_flags` that are overwritten before anything
+/// could look: a faulting or leaving op, a helper that reads them, or a get. Renumbers values.
+void eliminate_dead(ir::Block& block, const GuestDescription& guest);
 
-} // namespace rhea::tcg::passes
+}  // namespace rhea::tcg::passes

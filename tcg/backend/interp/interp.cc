@@ -1,14 +1,14 @@
-// The IR interpreter: one pass over the block, values in an array by ValueId. set_flags stores the RFLAGS bits at
-// once, so that state is precise wherever the block is left.
+// The IR interpreter: one pass over the block, values in an array by ValueId. set_flags stores the
+// RFLAGS bits at once, so that state is precise wherever the block is left.
+#include <atomic>
+#include <cassert>
+#include <cstring>
+
 #include "rhea/tcg/backend.h"
 #include "tcg/backend/interp/interp_memory.h"
 #include "tcg/backend/interp/interp_vector.h"
 #include "tcg/ir/eval.h"
 #include "tcg/ir/int_ops.h"
-
-#include <atomic>
-#include <cassert>
-#include <cstring>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -21,7 +21,7 @@ using ir::Inst;
 using ir::Op;
 using ir::ValueId;
 
-using VectorRow = void (*)(VectorCall &);
+using VectorRow = void (*)(VectorCall&);
 constexpr VectorRow kVectorRows[] = {
 #define RHEA_IR_OP(name, result, args, flags, meaning) &rows::name,
 #include "rhea/tcg/vector_ops.def"
@@ -30,8 +30,8 @@ constexpr VectorRow kVectorRows[] = {
 
 /// The guest's rounding and flush modes, exceptions masked; afterwards its sticky flags.
 class MxcsrScope {
-public:
-    explicit MxcsrScope(VcpuHead &head) : head_(head) {
+  public:
+    explicit MxcsrScope(VcpuHead& head) : head_(head) {
 #if defined(__x86_64__)
         host_ = _mm_getcsr();
         _mm_setcsr(head.guest_mxcsr | 0x1f80);
@@ -43,99 +43,141 @@ public:
         _mm_setcsr(host_);
 #endif
     }
-    MxcsrScope(const MxcsrScope &) = delete;
-    MxcsrScope &operator=(const MxcsrScope &) = delete;
+    MxcsrScope(const MxcsrScope&) = delete;
+    MxcsrScope& operator=(const MxcsrScope&) = delete;
 
-private:
-    VcpuHead &head_;
+  private:
+    VcpuHead& head_;
     unsigned host_ = 0;
 };
 
 /// One execution of one block.
 class Run {
-public:
-    Run(const GuestDescription &guest, std::uint32_t cold_offset, const MemoryCallbacks &callbacks, VcpuHead &head,
-        const ir::Block &block, std::vector<Value> &values)
-        : guest_(guest), memory_(head, cold_offset, callbacks), head_(head), block_(block), values_(values) {}
+  public:
+    Run(const GuestDescription& guest, std::uint32_t cold_offset, const MemoryCallbacks& callbacks,
+        VcpuHead& head, const ir::Block& block, std::vector<Value>& values)
+        : guest_(guest),
+          memory_(head, cold_offset, callbacks),
+          head_(head),
+          block_(block),
+          values_(values) {}
 
     CodeExit run();
 
-private:
+  private:
     /// nullopt: go on with the next instruction.
     using Left = std::optional<CodeExit>;
 
-    const Value &value(const Inst &inst, unsigned i) const { return values_[inst.args[i]]; }
-    std::uint64_t low(const Inst &inst, unsigned i) const { return i < inst.arg_count ? values_[inst.args[i]].low : 0; }
-    Value any(const Inst &inst, unsigned i) const { return i < inst.arg_count ? values_[inst.args[i]] : Value{}; }
-    std::uint8_t *slot(const Inst &inst) {
-        return reinterpret_cast<std::uint8_t *>(&head_) + guest_.slots[inst.aux].offset;
+    const Value& value(const Inst& inst, unsigned i) const { return values_[inst.args[i]]; }
+    std::uint64_t low(const Inst& inst, unsigned i) const {
+        return i < inst.arg_count ? values_[inst.args[i]].low : 0;
     }
-    bool condition(const Inst &inst) const {
-        return condition_holds(static_cast<Cond>(inst.aux), static_cast<std::uint32_t>(low(inst, 0)));
+    Value any(const Inst& inst, unsigned i) const {
+        return i < inst.arg_count ? values_[inst.args[i]] : Value{};
+    }
+    std::uint8_t* slot(const Inst& inst) {
+        return reinterpret_cast<std::uint8_t*>(&head_) + guest_.slots[inst.aux].offset;
+    }
+    bool condition(const Inst& inst) const {
+        return condition_holds(static_cast<Cond>(inst.aux),
+                               static_cast<std::uint32_t>(low(inst, 0)));
     }
 
-    Left step(ValueId id, const Inst &inst);
+    Left step(ValueId id, const Inst& inst);
     Left leave_to(std::uint64_t page_offset);
     CodeExit fault();
     Left unless_fault(bool ok) { return ok ? Left{} : Left{fault()}; }
     Left trap(unsigned vector, std::uint64_t error_code);
-    Left divide(ValueId id, const Inst &inst);
-    Left call(ValueId id, const Inst &inst);
-    Left atomic(ValueId id, const Inst &inst);
-    void vector(ValueId id, const Inst &inst);
+    Left divide(ValueId id, const Inst& inst);
+    Left call(ValueId id, const Inst& inst);
+    Left atomic(ValueId id, const Inst& inst);
+    void vector(ValueId id, const Inst& inst);
 
-    const GuestDescription &guest_;
+    const GuestDescription& guest_;
     Memory memory_;
-    VcpuHead &head_;
-    const ir::Block &block_;
-    std::vector<Value> &values_;
+    VcpuHead& head_;
+    const ir::Block& block_;
+    std::vector<Value>& values_;
     std::uint64_t insn_offset_ = 0;  ///< of the current guest instruction in its page
     std::uint64_t remainder_ = 0;    ///< of the last division
 };
 
 CodeExit Run::run() {
     for (ValueId id = 0; id < block_.insts.size(); ++id) {
-        if (const Left left = step(id, block_.insts[id])) return *left;
+        if (const Left left = step(id, block_.insts[id]))
+            return *left;
     }
     assert(!"block without an end");
     return CodeExit::kNext;
 }
 
-Run::Left Run::step(ValueId id, const Inst &inst) {
-    Value &result = values_[id];
+Run::Left Run::step(ValueId id, const Inst& inst) {
+    Value& result = values_[id];
     switch (inst.op) {
-    case Op::insn_start: insn_offset_ = inst.imm; return {};
-    case Op::set_flags: set_raw_flags(head_, static_cast<std::uint32_t>(low(inst, 0))); return {};
-    case Op::f_load: result.low = compute_flags(head_); return {};
-    case Op::konst: result.low = inst.imm; return {};
-    case Op::get:
-        result = {};
-        std::memcpy(&result, slot(inst), type_bytes(inst.type));
-        return {};
-    case Op::set: std::memcpy(slot(inst), &value(inst, 0), type_bytes(inst.type)); return {};
-    case Op::pc_page: result.low = head_.pc_page; return {};
-    case Op::divu:
-    case Op::divs: return divide(id, inst);
-    case Op::second: result.low = remainder_; return {};
-    case Op::ld: return unless_fault(memory_.load(low(inst, 0), type_bytes(inst.type), inst.aux, result));
-    case Op::st: return unless_fault(memory_.store(low(inst, 0), type_bytes(inst.type), inst.aux, value(inst, 1)));
-    case Op::check_w: return unless_fault(memory_.check_write(low(inst, 0), type_bytes(inst.type), inst.aux));
-    case Op::atomic_add:
-    case Op::atomic_and:
-    case Op::atomic_or:
-    case Op::atomic_xor:
-    case Op::atomic_xchg:
-    case Op::atomic_cmpxchg: return atomic(id, inst);
-    case Op::fence: std::atomic_thread_fence(std::memory_order_seq_cst); return {};
-    case Op::call: return call(id, inst);
-    case Op::trap: return trap(inst.aux, inst.imm);
-    case Op::br_cc: return condition(inst) ? leave_to(inst.imm) : Left{};
-    case Op::br_nz: return low(inst, 0) != 0 ? leave_to(inst.imm) : Left{};
-    case Op::exit_direct:
-    case Op::exit_next: return leave_to(inst.imm);
-    case Op::exit_indirect: head_.pc = low(inst, 0); return CodeExit::kNext;
-    case Op::exit_state: return CodeExit::kState;
-    default: break;
+        case Op::insn_start:
+            insn_offset_ = inst.imm;
+            return {};
+        case Op::set_flags:
+            set_raw_flags(head_, static_cast<std::uint32_t>(low(inst, 0)));
+            return {};
+        case Op::f_load:
+            result.low = compute_flags(head_);
+            return {};
+        case Op::konst:
+            result.low = inst.imm;
+            return {};
+        case Op::get:
+            result = {};
+            std::memcpy(&result, slot(inst), type_bytes(inst.type));
+            return {};
+        case Op::set:
+            std::memcpy(slot(inst), &value(inst, 0), type_bytes(inst.type));
+            return {};
+        case Op::pc_page:
+            result.low = head_.pc_page;
+            return {};
+        case Op::divu:
+        case Op::divs:
+            return divide(id, inst);
+        case Op::second:
+            result.low = remainder_;
+            return {};
+        case Op::ld:
+            return unless_fault(
+                memory_.load(low(inst, 0), type_bytes(inst.type), inst.aux, result));
+        case Op::st:
+            return unless_fault(
+                memory_.store(low(inst, 0), type_bytes(inst.type), inst.aux, value(inst, 1)));
+        case Op::check_w:
+            return unless_fault(memory_.check_write(low(inst, 0), type_bytes(inst.type), inst.aux));
+        case Op::atomic_add:
+        case Op::atomic_and:
+        case Op::atomic_or:
+        case Op::atomic_xor:
+        case Op::atomic_xchg:
+        case Op::atomic_cmpxchg:
+            return atomic(id, inst);
+        case Op::fence:
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+            return {};
+        case Op::call:
+            return call(id, inst);
+        case Op::trap:
+            return trap(inst.aux, inst.imm);
+        case Op::br_cc:
+            return condition(inst) ? leave_to(inst.imm) : Left{};
+        case Op::br_nz:
+            return low(inst, 0) != 0 ? leave_to(inst.imm) : Left{};
+        case Op::exit_direct:
+        case Op::exit_next:
+            return leave_to(inst.imm);
+        case Op::exit_indirect:
+            head_.pc = low(inst, 0);
+            return CodeExit::kNext;
+        case Op::exit_state:
+            return CodeExit::kState;
+        default:
+            break;
     }
     if (ir::is_vector_op(inst.op)) {
         vector(id, inst);
@@ -150,7 +192,8 @@ Run::Left Run::leave_to(std::uint64_t page_offset) {
     return CodeExit::kNext;
 }
 
-/// Slots and flags are as at the boundary already (the frontend's rule); the pc is what is left to say.
+/// Slots and flags are as at the boundary already (the frontend's rule); the pc is what is left to
+/// say.
 CodeExit Run::fault() {
     head_.pc = head_.pc_page + insn_offset_;
     return CodeExit::kException;
@@ -163,35 +206,42 @@ Run::Left Run::trap(unsigned vector, std::uint64_t error_code) {
     return fault();
 }
 
-Run::Left Run::divide(ValueId id, const Inst &inst) {
-    const ir::Division d = ir::divide(inst.op == Op::divs, type_bits(inst.type), low(inst, 0), low(inst, 1), low(inst, 2));
-    if (!d.fits) return trap(inst.aux, ~0ull);
+Run::Left Run::divide(ValueId id, const Inst& inst) {
+    const ir::Division d = ir::divide(inst.op == Op::divs, type_bits(inst.type), low(inst, 0),
+                                      low(inst, 1), low(inst, 2));
+    if (!d.fits)
+        return trap(inst.aux, ~0ull);
     values_[id].low = d.quotient;
     remainder_ = d.remainder;
     return {};
 }
 
-Run::Left Run::call(ValueId id, const Inst &inst) {
-    using Function = std::uint64_t (*)(void *, std::uint64_t, std::uint64_t, std::uint64_t);
-    const HelperInfo &helper = guest_.helpers[inst.aux];
-    if (helper.flags & kHelperPcIn) head_.pc = head_.pc_page + insn_offset_;
-    const std::uint64_t result =
-        reinterpret_cast<Function>(helper.function)(&head_, low(inst, 0), low(inst, 1), low(inst, 2));
-    if ((helper.flags & kHelperMayFault) && head_.exception_pending != 0) return fault();
-    if (inst.type != Type::kNone) values_[id].low = ir::low_bits(result, type_bits(inst.type));
+Run::Left Run::call(ValueId id, const Inst& inst) {
+    using Function = std::uint64_t (*)(void*, std::uint64_t, std::uint64_t, std::uint64_t);
+    const HelperInfo& helper = guest_.helpers[inst.aux];
+    if (helper.flags & kHelperPcIn)
+        head_.pc = head_.pc_page + insn_offset_;
+    const std::uint64_t result = reinterpret_cast<Function>(helper.function)(
+        &head_, low(inst, 0), low(inst, 1), low(inst, 2));
+    if ((helper.flags & kHelperMayFault) && head_.exception_pending != 0)
+        return fault();
+    if (inst.type != Type::kNone)
+        values_[id].low = ir::low_bits(result, type_bits(inst.type));
     return {};
 }
 
-Run::Left Run::atomic(ValueId id, const Inst &inst) {
+Run::Left Run::atomic(ValueId id, const Inst& inst) {
     std::uint64_t old = 0;
-    const bool ok = memory_.atomic(inst.op, low(inst, 0), type_bytes(inst.type), low(inst, 1), low(inst, 2), old);
+    const bool ok = memory_.atomic(inst.op, low(inst, 0), type_bytes(inst.type), low(inst, 1),
+                                   low(inst, 2), old);
     values_[id].low = ir::low_bits(old, type_bits(inst.type));
     return unless_fault(ok);
 }
 
-void Run::vector(ValueId id, const Inst &inst) {
+void Run::vector(ValueId id, const Inst& inst) {
     VectorCall call{inst, any(inst, 0), any(inst, 1), any(inst, 2), {}};
-    const VectorRow row = kVectorRows[static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::v_zero)];
+    const VectorRow row =
+        kVectorRows[static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::v_zero)];
     if (ir::op_info(inst.op).bits & ir::kOpMxcsr) {
         const MxcsrScope scope(head_);
         row(call);
@@ -204,23 +254,27 @@ void Run::vector(ValueId id, const Inst &inst) {
     values_[id] = call.result;
 }
 
-} // namespace
-} // namespace interp
+}  // namespace
+}  // namespace interp
 
 struct Interpreter::Impl {
-    const GuestDescription &guest;
+    const GuestDescription& guest;
     std::uint32_t cold_offset;
     MemoryCallbacks memory;
-    std::vector<interp::Value> values; ///< by ValueId; grows to the largest block
+    std::vector<interp::Value> values;  ///< by ValueId; grows to the largest block
 };
 
-Interpreter::Interpreter(const GuestDescription &guest, std::uint32_t cold_offset, const MemoryCallbacks &memory)
+Interpreter::Interpreter(const GuestDescription& guest, std::uint32_t cold_offset,
+                         const MemoryCallbacks& memory)
     : impl_(std::make_unique<Impl>(Impl{guest, cold_offset, memory, {}})) {}
 Interpreter::~Interpreter() = default;
 
-CodeExit Interpreter::run(VcpuHead *state, const ir::Block &block) {
-    if (impl_->values.size() < block.insts.size()) impl_->values.resize(block.insts.size());
-    return interp::Run(impl_->guest, impl_->cold_offset, impl_->memory, *state, block, impl_->values).run();
+CodeExit Interpreter::run(VcpuHead* state, const ir::Block& block) {
+    if (impl_->values.size() < block.insts.size())
+        impl_->values.resize(block.insts.size());
+    return interp::Run(impl_->guest, impl_->cold_offset, impl_->memory, *state, block,
+                       impl_->values)
+        .run();
 }
 
-} // namespace rhea::tcg
+}  // namespace rhea::tcg

@@ -1,7 +1,7 @@
 // Builder: caches, folding, printer. That folding keeps the meaning: folding_test.cc.
-#include "test_guest.h"
-
 #include <gtest/gtest.h>
+
+#include "test_guest.h"
 
 namespace rhea::tcg::test {
 namespace {
@@ -30,7 +30,7 @@ TEST_F(BuilderTest, GetIsEmittedOnceUntilTheSlotChanges) {
     b_.set(kR0, sum);
     EXPECT_EQ(b_.get(kR0), sum);
     const std::size_t before = count();
-    b_.set(kR0, sum); // holds it already
+    b_.set(kR0, sum);  // holds it already
     EXPECT_EQ(count(), before);
 }
 
@@ -63,10 +63,13 @@ TEST_F(BuilderTest, ConstantsAreMaskedAndShared) {
 TEST_F(BuilderTest, FoldsConstantArithmetic) {
     EXPECT_EQ(constant(b_.add(k(Type::kI8, 200), k(Type::kI8, 100))), 44u);
     EXPECT_EQ(constant(b_.sext(k(Type::kI8, 0x80), Type::kI32)), 0xffffff80u);
-    EXPECT_EQ(constant(b_.emit(Op::mulhs, Type::kI64, {k(Type::kI64, ~0ull), k(Type::kI64, 2)})), ~0ull);
-    EXPECT_EQ(constant(b_.emit(Op::crc32, Type::kI32, {k(Type::kI32, ~0u), k(Type::kI8, 'a')})), ~0xc1d04330u);
+    EXPECT_EQ(constant(b_.emit(Op::mulhs, Type::kI64, {k(Type::kI64, ~0ull), k(Type::kI64, 2)})),
+              ~0ull);
+    EXPECT_EQ(constant(b_.emit(Op::crc32, Type::kI32, {k(Type::kI32, ~0u), k(Type::kI8, 'a')})),
+              ~0xc1d04330u);
     const ValueId flags = b_.emit(Op::f_cmp, Type::kI32, {k(Type::kI32, 1), k(Type::kI32, 2)});
-    EXPECT_EQ(constant(b_.emit(Op::cond, Type::kI8, {flags}, static_cast<std::uint16_t>(Cond::kB))), 1u);
+    EXPECT_EQ(constant(b_.emit(Op::cond, Type::kI8, {flags}, static_cast<std::uint16_t>(Cond::kB))),
+              1u);
 }
 
 TEST_F(BuilderTest, FoldsIdentities) {
@@ -95,14 +98,15 @@ TEST_F(BuilderTest, LooksThroughWidthChanges) {
     EXPECT_EQ(b_.emit(Op::hi8, Type::kI8, {high}), narrow);
     EXPECT_EQ(b_.trunc(high, Type::kI8), byte);
     const ValueId again = b_.emit(Op::ins8, Type::kI64, {merged, narrow});
-    EXPECT_EQ(block_.insts[again].args[0], x); // the first insertion is lost
+    EXPECT_EQ(block_.insts[again].args[0], x);  // the first insertion is lost
     EXPECT_EQ(block_.insts[b_.trunc(b_.trunc(x, Type::kI32), Type::kI16)].args[0], x);
 }
 
 TEST_F(BuilderTest, ShiftFlagsByAConstantDependOnNothingOlder) {
     const ValueId old = b_.flags(), x = b_.get(kR0);
-    EXPECT_EQ(b_.emit(Op::f_shl, Type::kI64, {x, k(Type::kI8, 64), old}), old); // masked to 0
-    EXPECT_EQ(b_.emit(Op::f_rcl, Type::kI32, {b_.trunc(x, Type::kI32), k(Type::kI8, 32), old}), old);
+    EXPECT_EQ(b_.emit(Op::f_shl, Type::kI64, {x, k(Type::kI8, 64), old}), old);  // masked to 0
+    EXPECT_EQ(b_.emit(Op::f_rcl, Type::kI32, {b_.trunc(x, Type::kI32), k(Type::kI8, 32), old}),
+              old);
     const ValueId f = b_.emit(Op::f_shl, Type::kI64, {x, k(Type::kI8, 3), old});
     EXPECT_NE(block_.insts[f].args[2], old);
     const ValueId variable = b_.emit(Op::f_shl, Type::kI64, {x, b_.trunc(x, Type::kI8), old});
@@ -112,12 +116,13 @@ TEST_F(BuilderTest, ShiftFlagsByAConstantDependOnNothingOlder) {
 TEST_F(BuilderTest, SumsKeepTheirShape) {
     const ValueId x = b_.get(kR0);
     const ValueId once = b_.add_imm(x, 8), twice = b_.add_imm(once, 8);
-    EXPECT_EQ(block_.insts[twice].args[0], once); // f_add(twice, 8) means this very sum
+    EXPECT_EQ(block_.insts[twice].args[0], once);  // f_add(twice, 8) means this very sum
 }
 
 TEST_F(BuilderTest, LeaWithConstantIndexIsAnAddition) {
     const ValueId x = b_.get(kR0);
-    const ValueId v = b_.emit(Op::lea, Type::kI64, {x, k(Type::kI64, 3)}, 3, static_cast<std::uint64_t>(-4));
+    const ValueId v =
+        b_.emit(Op::lea, Type::kI64, {x, k(Type::kI64, 3)}, 3, static_cast<std::uint64_t>(-4));
     EXPECT_EQ(block_.insts[v].op, Op::add);
     EXPECT_EQ(constant(block_.insts[v].args[1]), 20u);
 }
@@ -125,7 +130,7 @@ TEST_F(BuilderTest, LeaWithConstantIndexIsAnAddition) {
 TEST_F(BuilderTest, NeverTakenBranchesVanish) {
     const std::size_t before = count();
     b_.emit(Op::br_nz, Type::kNone, {k(Type::kI8, 0)}, 0, 0x10);
-    EXPECT_EQ(count(), before + 1); // the constant
+    EXPECT_EQ(count(), before + 1);  // the constant
     const ValueId f = b_.emit(Op::f_logic, Type::kI32, {k(Type::kI32, 0)});
     const std::size_t with_flags = count();
     b_.emit(Op::br_cc, Type::kNone, {f}, static_cast<std::uint16_t>(Cond::kNE), 0x10);
@@ -180,5 +185,5 @@ TEST_F(BuilderTest, PrintsSlotsHelpersAndConditionsByName) {
               "    exit_direct -> page-0x2\n");
 }
 
-} // namespace
-} // namespace rhea::tcg::test
+}  // namespace
+}  // namespace rhea::tcg::test

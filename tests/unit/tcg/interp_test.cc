@@ -1,7 +1,7 @@
 // The interpreter on hand-written blocks: exits, memory, faults, helpers, traps.
-#include "test_guest.h"
-
 #include <gtest/gtest.h>
+
+#include "test_guest.h"
 
 namespace rhea::tcg::test {
 namespace {
@@ -18,7 +18,7 @@ class InterpTest : public testing::Test {
         return machine_.run(block_);
     }
     void exit(std::uint64_t offset = 0x20) { b_.emit(Op::exit_direct, Type::kNone, {}, 0, offset); }
-    std::uint64_t &r(unsigned i) { return machine_.state().r[i]; }
+    std::uint64_t& r(unsigned i) { return machine_.state().r[i]; }
     std::uint64_t pc() { return machine_.state().head.pc; }
     ValueId k64(std::uint64_t value) { return b_.konst(Type::kI64, value); }
 
@@ -70,7 +70,8 @@ TEST_F(InterpTest, SecondLoadHitsTheTlb) {
     b_.set(kR3, b_.zext(b_.load(Type::kI16, b_.add_imm(b_.get(kR0), 2)), Type::kI64));
     exit();
     r(0) = 0x10100;
-    for (unsigned i = 0; i < 8; ++i) *machine_.ram(0x10100 + i) = static_cast<std::uint8_t>(i + 1);
+    for (unsigned i = 0; i < 8; ++i)
+        *machine_.ram(0x10100 + i) = static_cast<std::uint8_t>(i + 1);
     EXPECT_EQ(run(), CodeExit::kNext);
     EXPECT_EQ(r(2), 0x0807060504030201u);
     EXPECT_EQ(r(3), 0x0403u);
@@ -110,7 +111,7 @@ TEST_F(InterpTest, FaultIsPreciseInPcFlagsAndSlots) {
 TEST_F(InterpTest, StoreToReadOnlyFaultsAndChangesNothing) {
     const std::uint8_t before = *machine_.ram(kReadOnlyPage);
     b_.insn_start(0, 2);
-    b_.set(kR2, b_.load(Type::kI64, k64(kReadOnlyPage))); // readable: fills the read tag only
+    b_.set(kR2, b_.load(Type::kI64, k64(kReadOnlyPage)));  // readable: fills the read tag only
     b_.insn_start(2, 2);
     b_.store(k64(kReadOnlyPage), b_.konst(Type::kI8, before ^ 0xffu));
     exit();
@@ -161,23 +162,27 @@ TEST_F(InterpTest, AtomicsGiveTheOldValueAtEverySize) {
             std::uint64_t result;
         };
         const std::uint64_t start = 0xf0f0f0f0f0f0f0f5u, operand = 0x1122334455667715u;
-        for (const Case &c : {Case{Op::atomic_add, start + operand}, Case{Op::atomic_and, start & operand},
-                              Case{Op::atomic_or, start | operand}, Case{Op::atomic_xor, start ^ operand},
-                              Case{Op::atomic_xchg, operand}}) {
-            for (const std::uint64_t address : {0x12008ull, 0x12ffdull}) { // the second: across pages, under the lock
+        for (const Case& c :
+             {Case{Op::atomic_add, start + operand}, Case{Op::atomic_and, start & operand},
+              Case{Op::atomic_or, start | operand}, Case{Op::atomic_xor, start ^ operand},
+              Case{Op::atomic_xchg, operand}}) {
+            for (const std::uint64_t address :
+                 {0x12008ull, 0x12ffdull}) {  // the second: across pages, under the lock
                 std::memcpy(machine_.ram(address), &start, 8);
                 const unsigned exclusive = machine_.exclusive;
                 ir::Block block;
                 ir::Builder b(block, test_guest());
                 b.insn_start(0, 1);
-                const ValueId old = b.emit(c.op, type, {b.konst(Type::kI64, address), b.konst(type, operand)});
+                const ValueId old =
+                    b.emit(c.op, type, {b.konst(Type::kI64, address), b.konst(type, operand)});
                 b.set(kR0, b.zext(old, Type::kI64));
                 b.emit(Op::exit_direct, Type::kNone);
                 ASSERT_EQ(machine_.run(block), CodeExit::kNext);
                 EXPECT_EQ(r(0), start & mask);
                 std::uint64_t after;
                 std::memcpy(&after, machine_.ram(address), 8);
-                EXPECT_EQ(after, (start & ~mask) | (c.result & mask)) << ir::print(block, test_guest());
+                EXPECT_EQ(after, (start & ~mask) | (c.result & mask))
+                    << ir::print(block, test_guest());
                 const bool crosses = (address & 0xfff) + type_bytes(type) > 0x1000;
                 EXPECT_EQ(machine_.exclusive - exclusive, crosses ? 101u : 0u);
             }
@@ -206,7 +211,9 @@ TEST_F(InterpTest, CompareAndExchangeWritesOnlyOnAMatch) {
 
 TEST_F(InterpTest, AtomicOnADeviceGoesThroughLoadAndStore) {
     b_.insn_start(0, 1);
-    b_.set(kR2, b_.zext(b_.emit(Op::atomic_or, Type::kI8, {k64(kDevicePage), b_.konst(Type::kI8, 0x0f)}), Type::kI64));
+    b_.set(kR2,
+           b_.zext(b_.emit(Op::atomic_or, Type::kI8, {k64(kDevicePage), b_.konst(Type::kI8, 0x0f)}),
+                   Type::kI64));
     exit();
     EXPECT_EQ(run(), CodeExit::kNext);
     EXPECT_EQ(r(2), 0x5au);
@@ -232,7 +239,7 @@ TEST_F(InterpTest, HelperFaultLeavesWithItsOwnPc) {
     exit();
     r(1) = 0;
     EXPECT_EQ(run(), CodeExit::kNext);
-    EXPECT_EQ(r(2), kCodePage + 0x41); // kHelperPcIn: the helper saw its instruction's address
+    EXPECT_EQ(r(2), kCodePage + 0x41);  // kHelperPcIn: the helper saw its instruction's address
     r(1) = 1, r(2) = 0;
     EXPECT_EQ(run(), CodeExit::kException);
     EXPECT_EQ(pc(), kCodePage + 0x41);
@@ -267,7 +274,8 @@ TEST_F(InterpTest, FarHelperThenExitState) {
 
 TEST_F(InterpTest, IndirectExitAndExitNext) {
     b_.insn_start(0, 1);
-    b_.emit(Op::exit_indirect, Type::kNone, {b_.get(kR0)}, static_cast<std::uint16_t>(JumpKind::kReturn));
+    b_.emit(Op::exit_indirect, Type::kNone, {b_.get(kR0)},
+            static_cast<std::uint16_t>(JumpKind::kReturn));
     r(0) = 0xffff800000001234u;
     EXPECT_EQ(run(), CodeExit::kNext);
     EXPECT_EQ(pc(), 0xffff800000001234u);
@@ -304,20 +312,22 @@ TEST_F(InterpTest, DivisionAndItsTraps) {
         {Op::divu, Type::kI32, 0, 100, 0, false, 0, 0},
         {Op::divu, Type::kI8, 0x12, 0x34, 0x13, true, 0xf5, 0x05},
         {Op::divs, Type::kI8, 0xff, 0x80, 1, true, 0x80, 0},
-        {Op::divs, Type::kI8, 0xff, 0x80, 0xff, false, 0, 0}, // -128 / -1
-        {Op::divs, Type::kI8, 0xff, 0xf9, 2, true, 0xfd, 0xff}, // -7 / 2 = -3 rest -1
-        {Op::divs, Type::kI16, 0, 7, 0xfffe, true, 0xfffd, 1}, // 7 / -2 = -3 rest 1
+        {Op::divs, Type::kI8, 0xff, 0x80, 0xff, false, 0, 0},    // -128 / -1
+        {Op::divs, Type::kI8, 0xff, 0xf9, 2, true, 0xfd, 0xff},  // -7 / 2 = -3 rest -1
+        {Op::divs, Type::kI16, 0, 7, 0xfffe, true, 0xfffd, 1},   // 7 / -2 = -3 rest 1
         {Op::divs, Type::kI32, 0x7fffffff, 0xffffffff, 1, false, 0, 0},
         {Op::divs, Type::kI64, ~0ull, 0x8000000000000000u, ~0ull, false, 0, 0},
         {Op::divs, Type::kI64, ~0ull, 0x8000000000000000u, 1, true, 0x8000000000000000u, 0},
         {Op::divs, Type::kI64, 0x8000000000000000u, 0, 1, false, 0, 0},
         {Op::divs, Type::kI64, 0, 5, 0, false, 0, 0},
     };
-    for (const Case &c : cases) {
+    for (const Case& c : cases) {
         ir::Block block;
         ir::Builder b(block, test_guest());
         b.insn_start(0, 1);
-        const ValueId q = b.emit(c.op, c.type, {b.konst(c.type, c.high), b.konst(c.type, c.low), b.konst(c.type, c.divisor)});
+        const ValueId q =
+            b.emit(c.op, c.type,
+                   {b.konst(c.type, c.high), b.konst(c.type, c.low), b.konst(c.type, c.divisor)});
         const ValueId rest = b.emit(Op::second, c.type, {q});
         b.set(kR0, b.zext(q, Type::kI64));
         b.set(kR1, b.zext(rest, Type::kI64));
@@ -325,8 +335,10 @@ TEST_F(InterpTest, DivisionAndItsTraps) {
         ASSERT_EQ(ir::verify(block, test_guest()), "");
         machine_.state().head.exception_pending = 0;
         const CodeExit left = machine_.run(block);
-        ASSERT_EQ(left, c.fits ? CodeExit::kNext : CodeExit::kException) << ir::print(block, test_guest());
-        if (!c.fits) continue;
+        ASSERT_EQ(left, c.fits ? CodeExit::kNext : CodeExit::kException)
+            << ir::print(block, test_guest());
+        if (!c.fits)
+            continue;
         EXPECT_EQ(r(0), c.quotient) << ir::print(block, test_guest());
         EXPECT_EQ(r(1), c.remainder) << ir::print(block, test_guest());
     }
@@ -345,5 +357,5 @@ TEST_F(InterpTest, VectorsMoveBetweenSlotsMemoryAndIntegers) {
     EXPECT_EQ(r(1), machine_.state().v[1][0]);
 }
 
-} // namespace
-} // namespace rhea::tcg::test
+}  // namespace
+}  // namespace rhea::tcg::test

@@ -1,9 +1,11 @@
-// Passes and folding: random blocks mean the same before and after; expectations for what must go and what must stay.
-#include "random_block.h"
+// Passes and folding: random blocks mean the same before and after; expectations for what must go
+// and what must stay.
 #include "rhea/tcg/passes.h"
-#include "tcg/ir/int_ops.h"
 
 #include <gtest/gtest.h>
+
+#include "random_block.h"
+#include "tcg/ir/int_ops.h"
 
 namespace rhea::tcg::test {
 namespace {
@@ -12,13 +14,15 @@ using ir::Op;
 using ir::ValueId;
 
 /// Runs both blocks from the same start; expects the same end.
-void expect_same(const ir::Block &a, const ir::Block &b, std::uint64_t seed) {
+void expect_same(const ir::Block& a, const ir::Block& b, std::uint64_t seed) {
     static Machine one, two;
     one.randomize(seed);
     two.randomize(seed);
     const CodeExit left_one = one.run(a), left_two = two.run(b);
     ASSERT_EQ(left_one, left_two) << "seed " << seed;
-    ASSERT_EQ(one.difference(two), "") << "seed " << seed << "\n" << print(a, test_guest()) << "\n" << print(b, test_guest());
+    ASSERT_EQ(one.difference(two), "") << "seed " << seed << "\n"
+                                       << print(a, test_guest()) << "\n"
+                                       << print(b, test_guest());
 }
 
 TEST(RandomBlocks, PassesKeepTheMeaning) {
@@ -38,7 +42,8 @@ TEST(RandomBlocks, PassesKeepTheMeaning) {
             expect_same(block, simplified, seed * 10 + start);
             expect_same(block, pruned, seed * 10 + start);
             expect_same(block, both, seed * 10 + start);
-            if (testing::Test::HasFatalFailure()) return;
+            if (testing::Test::HasFatalFailure())
+                return;
         }
         before += block.insts.size();
         after += both.insts.size();
@@ -53,7 +58,8 @@ TEST(RandomBlocks, FoldingKeepsTheMeaning) {
         RandomBlock(opaque, seed, Constants::kOpaque).build(3 + seed % 20);
         for (std::uint64_t start = 0; start < 2; ++start) {
             expect_same(folded, opaque, seed * 10 + start);
-            if (testing::Test::HasFatalFailure()) return;
+            if (testing::Test::HasFatalFailure())
+                return;
         }
     }
 }
@@ -67,14 +73,18 @@ TEST(Folding, ChainsOfWidthChanges) {
     };
     std::vector<Step> steps;
     for (const Type to : types) {
-        for (const Op op : {Op::trunc, Op::zext, Op::sext}) steps.push_back({op, to});
+        for (const Op op : {Op::trunc, Op::zext, Op::sext})
+            steps.push_back({op, to});
     }
     Machine machine;
-    const auto fits = [](Type from, const Step &s) { return s.op == Op::trunc ? s.to < from : s.to > from; };
-    for (const Step &s0 : steps) {
-        for (const Step &s1 : steps) {
-            for (const Step &s2 : steps) {
-                if (!fits(Type::kI64, s0) || !fits(s0.to, s1) || !fits(s1.to, s2)) continue;
+    const auto fits = [](Type from, const Step& s) {
+        return s.op == Op::trunc ? s.to < from : s.to > from;
+    };
+    for (const Step& s0 : steps) {
+        for (const Step& s1 : steps) {
+            for (const Step& s2 : steps) {
+                if (!fits(Type::kI64, s0) || !fits(s0.to, s1) || !fits(s1.to, s2))
+                    continue;
                 ir::Block block;
                 ir::Builder b(block, test_guest());
                 b.insn_start(0, 1);
@@ -82,9 +92,10 @@ TEST(Folding, ChainsOfWidthChanges) {
                 std::uint64_t want = 0xf1f2f3f4e5e687a8;
                 machine.state().r[0] = want;
                 unsigned bits = 64;
-                for (const Step &s : {s0, s1, s2}) {
+                for (const Step& s : {s0, s1, s2}) {
                     v = b.emit(s.op, s.to, {v});
-                    if (s.op == Op::sext) want = ir::sign_extend(want, bits);
+                    if (s.op == Op::sext)
+                        want = ir::sign_extend(want, bits);
                     bits = type_bits(s.to);
                     want = ir::low_bits(want, bits);
                 }
@@ -107,9 +118,12 @@ TEST(RandomBlocks, EveryWayOutIsTaken) {
         machine.randomize(seed);
         const CodeExit left = machine.run(block);
         const std::uint64_t offset = machine.state().head.pc - kCodePage;
-        if (left == CodeExit::kException) ++exceptions;
-        else if (offset >= 0x800 && offset < 0xa00) ++side_exits;
-        else ++ends;
+        if (left == CodeExit::kException)
+            ++exceptions;
+        else if (offset >= 0x800 && offset < 0xa00)
+            ++side_exits;
+        else
+            ++ends;
     }
     EXPECT_GT(exceptions, 10u);
     EXPECT_GT(side_exits, 10u);
@@ -127,7 +141,8 @@ class PassesTest : public testing::Test {
     }
     unsigned count(Op op) const {
         unsigned n = 0;
-        for (const ir::Inst &inst : block_.insts) n += inst.op == op;
+        for (const ir::Inst& inst : block_.insts)
+            n += inst.op == op;
         return n;
     }
     ValueId r(unsigned i) { return b_.get(static_cast<Slot>(kR0 + i)); }
@@ -141,7 +156,7 @@ class PassesTest : public testing::Test {
 TEST_F(PassesTest, UnusedPureValuesGo) {
     b_.add(r(0), r(1));
     b_.emit(Op::v_zero, Type::kV128);
-    b_.load(Type::kI64, r(0)); // may fault: stays
+    b_.load(Type::kI64, r(0));  // may fault: stays
     run();
     EXPECT_EQ(count(Op::add), 0u);
     EXPECT_EQ(count(Op::v_zero), 0u);
@@ -156,7 +171,7 @@ TEST_F(PassesTest, OverwrittenSetGoesUnlessSomethingCouldLook) {
     b_.load(Type::kI64, r(1));
     b_.set(kR0, k(3));
     run();
-    EXPECT_EQ(count(Op::set), 2u); // 2 is seen by the load's fault
+    EXPECT_EQ(count(Op::set), 2u);  // 2 is seen by the load's fault
 }
 
 TEST_F(PassesTest, SetBeforeASideExitStays) {
@@ -170,7 +185,7 @@ TEST_F(PassesTest, SetBeforeASideExitStays) {
 TEST_F(PassesTest, HelpersLookAtWhatTheySay) {
     b_.set(kR0, k(1));
     b_.set(kV0, b_.emit(Op::v_from_i64, Type::kV128, {r(3)}));
-    b_.call(kSum, Type::kNone); // looks at nothing
+    b_.call(kSum, Type::kNone);  // looks at nothing
     b_.set(kR0, k(2));
     b_.set(kV0, b_.emit(Op::v_zero, Type::kV128));
     run();
@@ -181,7 +196,7 @@ TEST_F(PassesTest, HelpersLookAtWhatTheySay) {
     b.insn_start(0, 1);
     b.set(kR0, b.konst(Type::kI64, 1));
     b.set(kV0, b.emit(Op::v_from_i64, Type::kV128, {b.get(kR3)}));
-    b.call(kWriteR1, Type::kNone, {b.get(kR2)}); // integer slots
+    b.call(kWriteR1, Type::kNone, {b.get(kR2)});  // integer slots
     b.set(kR0, b.konst(Type::kI64, 2));
     b.set(kV0, b.emit(Op::v_zero, Type::kV128));
     b.emit(Op::exit_direct, Type::kNone);
@@ -220,7 +235,7 @@ TEST_F(PassesTest, HelperThatReplacesFlagsMakesOlderOnesDead) {
     ir::Builder b(block_, test_guest());
     b.insn_start(0, 1);
     b.set_flags(b.emit(Op::f_logic, Type::kI64, {b.get(kR0)}));
-    b.set(kR0, b.call(kFlagsIn, Type::kI64)); // looks
+    b.set(kR0, b.call(kFlagsIn, Type::kI64));  // looks
     b.call(kFlagsOut, Type::kNone, {b.get(kR1)});
     b.emit(Op::exit_direct, Type::kNone);
     passes::run(block_, test_guest());
@@ -245,7 +260,9 @@ TEST_F(PassesTest, UsersSkipFlagsThatDoNotMatterToThem) {
     const ValueId compare = b_.emit(Op::f_cmp, Type::kI64, {r(0), r(1)});
     const ValueId bit = b_.emit(Op::f_bit, Type::kFlags, {b_.trunc(r(2), Type::kI8), compare});
     const ValueId rotated = b_.emit(Op::f_rol, Type::kI64, {r(3), b_.trunc(r(2), Type::kI8), bit});
-    b_.set(kR4, b_.zext(b_.emit(Op::cond, Type::kI8, {rotated}, static_cast<std::uint16_t>(Cond::kE)), Type::kI64));
+    b_.set(kR4,
+           b_.zext(b_.emit(Op::cond, Type::kI8, {rotated}, static_cast<std::uint16_t>(Cond::kE)),
+                   Type::kI64));
     run();
     EXPECT_EQ(count(Op::f_rol), 0u);
     EXPECT_EQ(count(Op::f_bit), 0u);
@@ -280,5 +297,5 @@ TEST_F(PassesTest, BoundariesFollowTheirInstructions) {
     EXPECT_EQ(block_.insts[block_.insns[1].first_inst].imm, 1u);
 }
 
-} // namespace
-} // namespace rhea::tcg::test
+}  // namespace
+}  // namespace rhea::tcg::test

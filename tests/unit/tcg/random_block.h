@@ -1,9 +1,10 @@
-// Random well-formed blocks for the test guest: every kind of scalar op, flags chains, memory, helpers, side exits. Guest
-// instructions keep the translator's rule: slots and flags change after the last thing that can fault.
+// Random well-formed blocks for the test guest: every kind of scalar op, flags chains, memory,
+// helpers, side exits. Guest instructions keep the translator's rule: slots and flags change after
+// the last thing that can fault.
 #pragma once
-#include "test_guest.h"
-
 #include <array>
+
+#include "test_guest.h"
 
 namespace rhea::tcg::test {
 
@@ -11,8 +12,8 @@ namespace rhea::tcg::test {
 enum class Constants { kFoldable, kOpaque };
 
 class RandomBlock {
-public:
-    RandomBlock(ir::Block &block, std::uint64_t seed, Constants constants)
+  public:
+    RandomBlock(ir::Block& block, std::uint64_t seed, Constants constants)
         : random_(seed), block_(block), b_(block, test_guest()), constants_(constants) {}
 
     void build(unsigned guest_insns) {
@@ -20,28 +21,35 @@ public:
             b_.insn_start(static_cast<std::uint16_t>(4 * i), 4);
             guest_insn();
         }
-        if (random_.below(2) == 0) b_.emit(ir::Op::exit_direct, Type::kNone, {}, 0, 4 * guest_insns);
-        else b_.emit(ir::Op::exit_indirect, Type::kNone, {pick(Type::kI64)});
+        if (random_.below(2) == 0)
+            b_.emit(ir::Op::exit_direct, Type::kNone, {}, 0, 4 * guest_insns);
+        else
+            b_.emit(ir::Op::exit_indirect, Type::kNone, {pick(Type::kI64)});
     }
 
-private:
+  private:
     using Op = ir::Op;
     using ValueId = ir::ValueId;
 
     Type int_type() { return static_cast<Type>(1 + random_.below(4)); }
 
     ValueId constant(Type type) {
-        const std::uint64_t value = random_.below(3) == 0 ? random_.below(70) : random_.interesting();
-        if (constants_ == Constants::kFoldable) return b_.konst(type, value);
+        const std::uint64_t value =
+            random_.below(3) == 0 ? random_.below(70) : random_.interesting();
+        if (constants_ == Constants::kFoldable)
+            return b_.konst(type, value);
         return b_.call(kSum, type, {b_.konst(Type::kI64, value)});
     }
 
     ValueId pick(Type type) {
-        auto &known = values_[static_cast<unsigned>(type)];
+        auto& known = values_[static_cast<unsigned>(type)];
         const unsigned choice = random_.below(8);
-        if (type == Type::kFlags) return known.empty() || choice == 0 ? b_.flags() : known[random_.below(unsigned(known.size()))];
+        if (type == Type::kFlags)
+            return known.empty() || choice == 0 ? b_.flags()
+                                                : known[random_.below(unsigned(known.size()))];
         if (choice == 0 || known.empty()) {
-            if (random_.below(2) == 0) return keep(constant(type));
+            if (random_.below(2) == 0)
+                return keep(constant(type));
             const auto slot = static_cast<Slot>(kR0 + random_.below(8));
             const ValueId whole = b_.get(slot);
             return keep(b_.trunc(whole, type));
@@ -53,49 +61,67 @@ private:
         values_[static_cast<unsigned>(block_.type_of(v))].push_back(v);
         return v;
     }
-    template <class... A> ValueId op(Op op, Type type, std::uint16_t aux, std::uint64_t imm, A... args) {
+    template <class... A>
+    ValueId op(Op op, Type type, std::uint16_t aux, std::uint64_t imm, A... args) {
         return keep(b_.emit(op, type, {args...}, aux, imm));
     }
     std::uint16_t cc() { return static_cast<std::uint16_t>(random_.below(16)); }
 
     void guest_insn() {
-        for (unsigned i = random_.below(5); i > 0; --i) compute();
-        if (random_.below(4) == 0) memory();
-        if (random_.below(6) == 0) helper();
-        for (unsigned i = random_.below(4); i > 0; --i) compute();
+        for (unsigned i = random_.below(5); i > 0; --i)
+            compute();
+        if (random_.below(4) == 0)
+            memory();
+        if (random_.below(6) == 0)
+            helper();
+        for (unsigned i = random_.below(4); i > 0; --i)
+            compute();
         for (unsigned i = random_.below(3); i > 0; --i) {
             const auto slot = static_cast<Slot>(kR0 + random_.below(9));
             b_.set(slot, pick(slot == kW ? Type::kI32 : Type::kI64));
         }
         if (random_.below(8) == 0) {
             const ValueId x = pick(Type::kI64);
-            b_.set(static_cast<Slot>(kV0 + random_.below(2)), b_.emit(Op::v_from_i64, Type::kV128, {x}));
+            b_.set(static_cast<Slot>(kV0 + random_.below(2)),
+                   b_.emit(Op::v_from_i64, Type::kV128, {x}));
         }
-        if (random_.below(2) == 0) b_.set_flags(pick(Type::kFlags));
+        if (random_.below(2) == 0)
+            b_.set_flags(pick(Type::kFlags));
         if (random_.below(12) == 0) {
-            if (random_.below(2) == 0) b_.emit(Op::br_cc, Type::kNone, {pick(Type::kFlags)}, cc(), 0x800 + random_.below(0x100));
-            else b_.emit(Op::br_nz, Type::kNone, {op(Op::cond, Type::kI8, cc(), 0, pick(Type::kFlags))}, 0, 0x900);
+            if (random_.below(2) == 0)
+                b_.emit(Op::br_cc, Type::kNone, {pick(Type::kFlags)}, cc(),
+                        0x800 + random_.below(0x100));
+            else
+                b_.emit(Op::br_nz, Type::kNone,
+                        {op(Op::cond, Type::kI8, cc(), 0, pick(Type::kFlags))}, 0, 0x900);
         }
     }
 
     void compute() {
         const Type t = int_type();
         switch (random_.below(6)) {
-        case 0: return binary(t);
-        case 1: return shift(t);
-        case 2: return unary(t);
-        case 3: return flags_of(t);
-        case 4: return flags_chain(t);
-        default: return of_flags(t);
+            case 0:
+                return binary(t);
+            case 1:
+                return shift(t);
+            case 2:
+                return unary(t);
+            case 3:
+                return flags_of(t);
+            case 4:
+                return flags_chain(t);
+            default:
+                return of_flags(t);
         }
     }
 
     void binary(Type t) {
-        static constexpr Op kOps[] = {Op::add, Op::sub, Op::and_, Op::or_, Op::xor_, Op::andn, Op::mul, Op::mulhu, Op::mulhs,
-                                      Op::pdep, Op::pext};
+        static constexpr Op kOps[] = {Op::add, Op::sub,   Op::and_,  Op::or_,  Op::xor_, Op::andn,
+                                      Op::mul, Op::mulhu, Op::mulhs, Op::pdep, Op::pext};
         const ValueId a = pick(t), b = pick(t);
         op(kOps[random_.below(std::size(kOps))], t, 0, 0, a, b);
-        if (random_.below(3) == 0) op(Op::lea, t, static_cast<std::uint16_t>(random_.below(4)), random_.below(100), a, b);
+        if (random_.below(3) == 0)
+            op(Op::lea, t, static_cast<std::uint16_t>(random_.below(4)), random_.below(100), a, b);
     }
 
     void shift(Type t) {
@@ -111,27 +137,40 @@ private:
     void unary(Type t) {
         const ValueId a = pick(t);
         switch (random_.below(8)) {
-        case 0: op(Op::not_, t, 0, 0, a); return;
-        case 1: op(Op::neg, t, 0, 0, a); return;
-        case 2: op(random_.below(2) ? Op::ctz : Op::clz, t, 0, 0, a); return;
-        case 3: op(Op::popcnt, t, 0, 0, a); return;
-        case 4:
-            if (t >= Type::kI32) op(Op::bswap, t, 0, 0, a);
-            return;
-        case 5:
-            if (t != Type::kI8) op(Op::hi8, Type::kI8, 0, 0, a);
-            change_width(a);
-            return;
-        case 6: {
-            const ValueId q = pick(Type::kI64), b = pick(Type::kI8), w = pick(Type::kI16);
-            const unsigned which = random_.below(3);
-            op(which == 0 ? Op::ins8 : which == 1 ? Op::ins8h : Op::ins16, Type::kI64, 0, 0, q, which == 2 ? w : b);
-            return;
-        }
-        default: {
-            const ValueId crc = pick(Type::kI32);
-            op(Op::crc32, Type::kI32, 0, 0, crc, a);
-        }
+            case 0:
+                op(Op::not_, t, 0, 0, a);
+                return;
+            case 1:
+                op(Op::neg, t, 0, 0, a);
+                return;
+            case 2:
+                op(random_.below(2) ? Op::ctz : Op::clz, t, 0, 0, a);
+                return;
+            case 3:
+                op(Op::popcnt, t, 0, 0, a);
+                return;
+            case 4:
+                if (t >= Type::kI32)
+                    op(Op::bswap, t, 0, 0, a);
+                return;
+            case 5:
+                if (t != Type::kI8)
+                    op(Op::hi8, Type::kI8, 0, 0, a);
+                change_width(a);
+                return;
+            case 6: {
+                const ValueId q = pick(Type::kI64), b = pick(Type::kI8), w = pick(Type::kI16);
+                const unsigned which = random_.below(3);
+                op(which == 0   ? Op::ins8
+                   : which == 1 ? Op::ins8h
+                                : Op::ins16,
+                   Type::kI64, 0, 0, q, which == 2 ? w : b);
+                return;
+            }
+            default: {
+                const ValueId crc = pick(Type::kI32);
+                op(Op::crc32, Type::kI32, 0, 0, crc, a);
+            }
         }
     }
 
@@ -139,8 +178,10 @@ private:
     void change_width(ValueId a) {
         for (int i = 0; i < 2; ++i) {
             const Type from = block_.type_of(a), to = int_type();
-            if (to < from) a = op(Op::trunc, to, 0, 0, a);
-            if (to > from) a = op(random_.below(2) ? Op::zext : Op::sext, to, 0, 0, a);
+            if (to < from)
+                a = op(Op::trunc, to, 0, 0, a);
+            if (to > from)
+                a = op(random_.below(2) ? Op::zext : Op::sext, to, 0, 0, a);
         }
     }
 
@@ -148,71 +189,118 @@ private:
         static constexpr Op kOps[] = {Op::f_add, Op::f_sub, Op::f_cmp};
         const ValueId a = pick(t), b = pick(t), bit = pick(Type::kI8), raw = pick(Type::kI32);
         const unsigned choice = random_.below(6);
-        if (choice < 3) op(kOps[choice], t, 0, 0, a, b);
-        else if (choice == 3) op(Op::f_logic, t, 0, 0, a);
-        else if (choice == 4) op(Op::f_mulo, t, 0, 0, a, bit);
-        else op(Op::f_raw, Type::kFlags, 0, 0, raw);
+        if (choice < 3)
+            op(kOps[choice], t, 0, 0, a, b);
+        else if (choice == 3)
+            op(Op::f_logic, t, 0, 0, a);
+        else if (choice == 4)
+            op(Op::f_mulo, t, 0, 0, a, bit);
+        else
+            op(Op::f_raw, Type::kFlags, 0, 0, raw);
     }
 
     void flags_chain(Type t) {
-        static constexpr Op kByCount[] = {Op::f_shl, Op::f_shr, Op::f_sar, Op::f_rol, Op::f_ror, Op::f_rcl, Op::f_rcr};
-        const ValueId a = pick(t), b = pick(t), n = random_.below(2) ? keep(constant(Type::kI8)) : pick(Type::kI8);
+        static constexpr Op kByCount[] = {Op::f_shl, Op::f_shr, Op::f_sar, Op::f_rol,
+                                          Op::f_ror, Op::f_rcl, Op::f_rcr};
+        const ValueId a = pick(t), b = pick(t),
+                      n = random_.below(2) ? keep(constant(Type::kI8)) : pick(Type::kI8);
         const ValueId f = pick(Type::kFlags);
         switch (random_.below(6)) {
-        case 0: op(random_.below(2) ? Op::f_adc : Op::f_sbb, t, 0, 0, a, b, f); return;
-        case 1: op(random_.below(2) ? Op::f_inc : Op::f_dec, t, 0, 0, a, f); return;
-        case 2: op(Op::f_bit, Type::kFlags, 0, 0, n, f); return;
-        case 3: op(Op::f_zf, Type::kFlags, 0, 0, n, f); return;
-        default: op(kByCount[random_.below(std::size(kByCount))], t, 0, 0, a, n, f);
+            case 0:
+                op(random_.below(2) ? Op::f_adc : Op::f_sbb, t, 0, 0, a, b, f);
+                return;
+            case 1:
+                op(random_.below(2) ? Op::f_inc : Op::f_dec, t, 0, 0, a, f);
+                return;
+            case 2:
+                op(Op::f_bit, Type::kFlags, 0, 0, n, f);
+                return;
+            case 3:
+                op(Op::f_zf, Type::kFlags, 0, 0, n, f);
+                return;
+            default:
+                op(kByCount[random_.below(std::size(kByCount))], t, 0, 0, a, n, f);
         }
     }
 
     void of_flags(Type t) {
         const ValueId a = pick(t), b = pick(t), n = pick(Type::kI8), f = pick(Type::kFlags);
         switch (random_.below(6)) {
-        case 0: op(random_.below(2) ? Op::adc : Op::sbb, t, 0, 0, a, b, f); return;
-        case 1: op(random_.below(2) ? Op::rcl : Op::rcr, t, 0, 0, a, n, f); return;
-        case 2: op(Op::f_bits, Type::kI32, 0, 0, f); return;
-        case 3: op(Op::cond, Type::kI8, cc(), 0, f); return;
-        case 4: op(Op::select, t, 0, 0, op(Op::cond, Type::kI8, cc(), 0, f), a, b); return;
-        default: op(Op::select_cc, t, cc(), 0, f, a, b);
+            case 0:
+                op(random_.below(2) ? Op::adc : Op::sbb, t, 0, 0, a, b, f);
+                return;
+            case 1:
+                op(random_.below(2) ? Op::rcl : Op::rcr, t, 0, 0, a, n, f);
+                return;
+            case 2:
+                op(Op::f_bits, Type::kI32, 0, 0, f);
+                return;
+            case 3:
+                op(Op::cond, Type::kI8, cc(), 0, f);
+                return;
+            case 4:
+                op(Op::select, t, 0, 0, op(Op::cond, Type::kI8, cc(), 0, f), a, b);
+                return;
+            default:
+                op(Op::select_cc, t, cc(), 0, f, a, b);
         }
     }
 
     /// An address in RAM, now and then behind it, on the read-only page or the device.
-    ValueId address() { return b_.add_imm(b_.zext(b_.trunc(pick(Type::kI64), Type::kI16), Type::kI64), kRam); }
+    ValueId address() {
+        return b_.add_imm(b_.zext(b_.trunc(pick(Type::kI64), Type::kI16), Type::kI64), kRam);
+    }
 
     void memory() {
         const Type t = int_type();
         const ValueId at = address(), a = pick(t), b = pick(t);
         switch (random_.below(5)) {
-        case 0:
-        case 1: op(Op::ld, t, 0, 0, at); return;
-        case 2: b_.store(at, a); return;
-        case 3: op(random_.below(2) ? Op::atomic_add : Op::atomic_xchg, t, 0, 0, at, a); return;
-        default:
-            if (random_.below(2)) op(Op::atomic_cmpxchg, t, 0, 0, at, a, b);
-            else b_.store(at, b_.get(kV0));
+            case 0:
+            case 1:
+                op(Op::ld, t, 0, 0, at);
+                return;
+            case 2:
+                b_.store(at, a);
+                return;
+            case 3:
+                op(random_.below(2) ? Op::atomic_add : Op::atomic_xchg, t, 0, 0, at, a);
+                return;
+            default:
+                if (random_.below(2))
+                    op(Op::atomic_cmpxchg, t, 0, 0, at, a, b);
+                else
+                    b_.store(at, b_.get(kV0));
         }
     }
 
     void helper() {
         const ValueId x = pick(Type::kI64);
         switch (random_.below(6)) {
-        case 0: keep(b_.call(kSum, Type::kI32, {x, x})); return;
-        case 1: keep(b_.call(kWriteR1, Type::kI64, {x})); return;
-        case 2: b_.call(kMayFault, Type::kNone, {b_.and_imm(x, 1)}); return;
-        case 3: b_.call(kFlagsOut, Type::kNone, {x}); return;
-        case 4: keep(b_.call(kFlagsIn, Type::kI32)); return;
-        default: b_.call(kFlipVector, Type::kNone);
+            case 0:
+                keep(b_.call(kSum, Type::kI32, {x, x}));
+                return;
+            case 1:
+                keep(b_.call(kWriteR1, Type::kI64, {x}));
+                return;
+            case 2:
+                b_.call(kMayFault, Type::kNone, {b_.and_imm(x, 1)});
+                return;
+            case 3:
+                b_.call(kFlagsOut, Type::kNone, {x});
+                return;
+            case 4:
+                keep(b_.call(kFlagsIn, Type::kI32));
+                return;
+            default:
+                b_.call(kFlipVector, Type::kNone);
         }
     }
 
     Random random_;
-    ir::Block &block_;
+    ir::Block& block_;
     ir::Builder b_;
     Constants constants_;
     std::array<std::vector<ValueId>, 7> values_;
 };
 
-} // namespace rhea::tcg::test
+}  // namespace rhea::tcg::test

@@ -1,7 +1,7 @@
 // The verifier: a block that is right, and one broken in each way that a rule forbids.
-#include "test_guest.h"
-
 #include <gtest/gtest.h>
+
+#include "test_guest.h"
 
 namespace rhea::tcg::test {
 namespace {
@@ -26,7 +26,9 @@ class VerifyTest : public testing::Test {
         block_.insts.push_back(inst);
         return static_cast<ValueId>(block_.insts.size() - 1);
     }
-    ValueId konst(Type type, std::uint64_t value = 1) { return put({.op = Op::konst, .type = type, .imm = value}); }
+    ValueId konst(Type type, std::uint64_t value = 1) {
+        return put({.op = Op::konst, .type = type, .imm = value});
+    }
     ValueId flags() { return put({.op = Op::f_load, .type = Type::kFlags}); }
     void exit() { put({.op = Op::exit_direct}); }
     /// The problem once the block is ended.
@@ -91,7 +93,7 @@ TEST_F(VerifyTest, ArgumentTypes) {
     put({.op = Op::shl, .type = Type::kI32}, {konst(Type::kI32), konst(Type::kI32)});
     EXPECT_THAT(problem(), HasSubstr("the row wants 'b'"));
     start();
-    put({.op = Op::not_, .type = Type::kI64}, {0}); // insn_start has no value
+    put({.op = Op::not_, .type = Type::kI64}, {0});  // insn_start has no value
     EXPECT_THAT(problem(), HasSubstr("argument 0 is none"));
     start();
     put({.op = Op::v_to_i32, .type = Type::kI32}, {konst(Type::kI64)});
@@ -220,5 +222,5 @@ TEST_F(VerifyTest, StateFlagsAreReadOnlyWhileTheyHold) {
     EXPECT_EQ(problem(), "");
 }
 
-} // namespace
-} // namespace rhea::tcg::test
+}  // namespace
+}  // namespace rhea::tcg::test
