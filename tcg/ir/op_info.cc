@@ -72,6 +72,8 @@ constexpr OpInfo row(std::string_view name, std::string_view result, std::string
     info.arity = static_cast<std::uint8_t>(args.size());
     if (result == "T" || args.find('T') != std::string_view::npos)
         info.bits |= kOpTyped;
+    if (args.find('f') != std::string_view::npos)
+        info.bits |= kOpTakesFlags;
     if (result == "none")
         info.bits |= kOpNoResult;
     if (result == "flags")
@@ -87,7 +89,7 @@ constexpr std::array<OpInfo, kOpCount> kOpTable = {
 #undef RHEA_IR_OP
 };
 
-static_assert(sizeof(Inst) == 32); // translation time is memory traffic
+static_assert(sizeof(Inst) == 32);  // translation time is memory traffic
 
 void Block::clear() {
     insts.clear();

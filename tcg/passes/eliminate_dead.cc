@@ -50,8 +50,10 @@ class Liveness {
 
     /// Notes what the instruction looks at and overwrites, when it stays.
     bool is_needed(std::size_t index, const Inst& inst) {
-        const ir::OpInfo& info = ir::op_info(inst.op);
+        const std::uint16_t bits = ir::op_info(inst.op).bits;
         const bool used = needed_[index] != 0;
+        if ((bits & (ir::kOpPure | ir::kOpMxcsr)) == ir::kOpPure)
+            return used;
         switch (inst.op) {
             case Op::set:
                 if (overwritten_[inst.aux])
@@ -79,11 +81,9 @@ class Liveness {
             default:
                 break;
         }
-        if (info.bits & ir::kOpMxcsr)
+        if (bits & ir::kOpMxcsr)
             overwritten_ &= ~mxcsr_slots_;
-        if (info.pure() && (info.bits & ir::kOpMxcsr) == 0)
-            return used;
-        if (info.may_fault() || info.leaves())
+        if (bits & (ir::kOpFaults | ir::kOpLeaves))
             everything_is_seen();
         return true;
     }
@@ -119,12 +119,13 @@ void compact(ir::Block& block, std::vector<std::uint32_t>& map) {
         if (map[i] == 0)
             continue;
         map[i] = next;
-        Inst inst = block.insts[i];
+        Inst& inst = block.insts[next];
+        inst = block.insts[i];
         for (unsigned a = 0; a < inst.arg_count; ++a)
             inst.args[a] = map[inst.args[a]];
         if (inst.op == Op::insn_start)
             block.insns[insn++].first_inst = next;
-        block.insts[next++] = inst;
+        ++next;
     }
     block.insts.resize(next);
 }

@@ -100,6 +100,8 @@ std::uint32_t needed_bits(const ir::Block& block, const Inst& inst) {
 }
 
 void skip_flags(ir::Block& block, Inst& inst) {
+    if ((ir::op_info(inst.op).bits & ir::kOpTakesFlags) == 0)
+        return;
     for (unsigned i = 0; i < inst.arg_count; ++i) {
         if (block.type_of(inst.args[i]) != Type::kFlags)
             continue;

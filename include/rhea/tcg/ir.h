@@ -41,6 +41,7 @@ enum OpBits : std::uint16_t {
     kOpTyped = 256,     ///< the row has a T: Inst::type is the emitter's choice
     kOpNoResult = 512,
     kOpFlagsResult = 1024,
+    kOpTakesFlags = 2048, ///< some argument is flags
 };
 
 /// Static description of an op, from opcodes.def.
