@@ -1,300 +1,381 @@
+// Registers, interrupts and state; the transmitter and receiver are in uart16550_data.cc.
 #include "hw/char/uart16550.h"
 
 #include <algorithm>
 
+#include "hw/char/uart16550_bits.h"
+
 namespace rhea::hw {
+
+using namespace uart;
+
+const std::array<Uart16550::Port, Uart16550::kPorts> Uart16550::kPortTable = {{
+    {"RBR/THR", &Uart16550::read_rbr, &Uart16550::write_thr},
+    {"IER", &Uart16550::read_ier, &Uart16550::write_ier},
+    {"IIR/FCR", &Uart16550::read_iir, &Uart16550::write_fcr},
+    {"LCR", &Uart16550::read_lcr, &Uart16550::write_lcr},
+    {"MCR", &Uart16550::read_mcr, &Uart16550::write_mcr},
+    // Writing LSR and MSR is for factory testing (8.4, 8.8).
+    {"LSR", &Uart16550::read_lsr, &Uart16550::write_nothing},
+    {"MSR", &Uart16550::read_msr, &Uart16550::write_nothing},
+    {"SCR", &Uart16550::read_scr, &Uart16550::write_scr},
+}};
+
+const std::array<Uart16550::Port, 2> Uart16550::kDivisorTable = {{
+    {"DLL", &Uart16550::read_dll, &Uart16550::write_dll},
+    {"DLM", &Uart16550::read_dlm, &Uart16550::write_dlm},
+}};
+
 namespace {
 
-// LSR
-constexpr std::uint8_t kDataReady = 0x01, kOverrun = 0x02, kBreak = 0x10, kThrEmpty = 0x20, kTransmitterEmpty = 0x40;
-// IER
-constexpr std::uint8_t kIerReceive = 0x01, kIerTransmit = 0x02, kIerLine = 0x04, kIerModem = 0x08;
-// MSR: CTS, DSR, RI, DCD in the high nibble, their deltas in the low one
-constexpr std::uint8_t kConnected = 0x10 | 0x20 | 0x80;
-constexpr std::uint64_t kClockHz = 1'843'200;
-constexpr std::size_t kTransmitFifo = 16;
+/// The divisor latch is undefined after power-on (table I); this is 9600 baud at 1.8432 MHz.
+constexpr std::uint16_t kPowerOnDivisor = 12;
+/// A modem that is there and ready.
+constexpr std::uint8_t kPowerOnModemInputs = kDcd | kDsr | kCts;
 
-} // namespace
+struct ComPort {
+    std::uint32_t iobase, irq;
+};
+/// The places that PC firmware and drivers know.
+constexpr std::array<ComPort, 4> kComPorts = {{{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}}};
 
-Uart16550::Uart16550(core::Clocks &clocks, core::CharBackend *backend)
-    : clocks_(clocks), backend_(backend), bank_("isa-serial", 8),
-      timeout_timer_(clocks, core::ClockType::kVirtual, [this] {
-          timeout_interrupt_ = !receive_.empty();
-          update_irq();
-      }) {
-    properties_.add_uint("iobase", iobase_, "first of eight I/O ports");
-    properties_.add_uint("irq", irq_, "ISA interrupt", 15);
-    properties_.add_uint("index", index_, "number of the serial port, from 0", 3);
+}  // namespace
 
-    const auto get = [](auto function) { return [function](std::uint64_t) { return std::uint64_t{function()}; }; };
-    const auto put = [](auto function) {
-        return [function](std::uint64_t stored, std::uint64_t value) {
-            function(static_cast<std::uint8_t>(value));
-            return stored;
-        };
-    };
-    bank_.add({.offset = 0, .name = "RBR/THR/DLL", .on_read = get([this] { return read_data(); }),
-               .write_value = put([this](std::uint8_t v) { write_data(v); })});
-    bank_.add({.offset = 1, .name = "IER/DLM",
-               .on_read = get([this] { return dlab() ? static_cast<std::uint8_t>(divisor_ >> 8) : ier_; }),
-               .write_value = put([this](std::uint8_t v) { write_ier(v); })});
-    bank_.add({.offset = 2, .name = "IIR/FCR", .on_read = get([this] { return read_iir(); }),
-               .write_value = put([this](std::uint8_t v) { write_fcr(v); })});
-    bank_.add({.offset = 3, .name = "LCR", .on_read = get([this] { return lcr_; }),
-               .write_value = put([this](std::uint8_t v) { lcr_ = v; })});
-    bank_.add({.offset = 4, .name = "MCR", .on_read = get([this] { return mcr_; }),
-               .write_value = put([this](std::uint8_t v) { write_mcr(v); })});
-    bank_.add({.offset = 5, .name = "LSR", .on_read = get([this] { return read_lsr(); }),
-               .write_value = put([](std::uint8_t) {})}); // factory test only
-    bank_.add({.offset = 6, .name = "MSR", .on_read = get([this] { return read_msr(); }),
-               .write_value = put([](std::uint8_t) {})});
-    bank_.add({.offset = 7, .name = "SCR", .on_read = get([this] { return scr_; }),
-               .write_value = put([this](std::uint8_t v) { scr_ = v; })});
-    if (backend_) {
-        backend_->set_front_end({.can_receive = [this] { return can_receive(); },
-                                 .receive =
-                                     [this](std::span<const std::uint8_t> bytes) {
-                                         for (std::uint8_t byte : bytes)
-                                             receive_byte(byte);
-                                     },
-                                 .on_writable = [this] { drain_transmitter(); },
-                                 .on_connection = {},
-                                 .on_break =
-                                     [this] {
-                                         receive_byte(0);
-                                         lsr_ |= kBreak;
-                                         update_irq();
-                                     }});
-    }
-    reset();
+Uart16550::Uart16550(core::Clocks& clocks, core::CharBackend* backend)
+    : clocks_(clocks),
+      timeout_(clocks, core::ClockType::kVirtual, [this] { on_timeout(); }),
+      divisor_(kPowerOnDivisor),
+      modem_inputs_(kPowerOnModemInputs),
+      last_modem_lines_(kPowerOnModemInputs) {
+    properties_.add_uint("index", index_, "number of the serial port, from 0",
+                         kComPorts.size() - 1);
+    properties_.add_uint("iobase", iobase_, "first of eight I/O ports (default: by index)",
+                         0x10000 - kPorts);
+    properties_.add_uint("irq", irq_, "ISA interrupt (default: by index)", 15);
+    properties_.add_string("chardev", chardev_, "id of the character device behind it");
+    connect(backend);
 }
 
-void Uart16550::map(core::MemoryRegion &io_root, core::hwaddr base) {
-    region_ = core::MemoryRegion::io("serial", 8, bank_, {.min = 1, .max = 1});
+Uart16550::~Uart16550() {
+    connect(nullptr);
+}
+
+void Uart16550::connect(core::CharBackend* backend) {
+    if (backend_ != nullptr) {
+        backend_->set_front_end({});
+    }
+    backend_ = backend;
+    backend_waits_ = false;
+    if (backend_ == nullptr) {
+        return;
+    }
+    backend_->set_front_end({
+        .can_receive =
+            [this] {
+                const std::size_t room = can_receive();
+                backend_waits_ = room == 0;
+                return room;
+            },
+        .receive = [this](std::span<const std::uint8_t> bytes) { receive(bytes); },
+        .on_writable = [this] { transmit(); },
+        .on_connection = {},
+        .on_break = [this] { receive_break(); },
+    });
+}
+
+void Uart16550::map(core::MemoryRegion& io_root, core::hwaddr base) {
+    region_ = core::MemoryRegion::io("serial", kPorts, *this, {.min = 1, .max = 1});
     io_root.add(base, *region_);
+}
+
+std::uint32_t Uart16550::iobase() const {
+    return iobase_ == kUnset ? kComPorts[index_ % kComPorts.size()].iobase : iobase_;
+}
+
+std::uint32_t Uart16550::irq() const {
+    return irq_ == kUnset ? kComPorts[index_ % kComPorts.size()].irq : irq_;
 }
 
 void Uart16550::reset() {
     ier_ = fcr_ = lcr_ = mcr_ = scr_ = 0;
-    lsr_ = kThrEmpty | kTransmitterEmpty;
-    msr_ = kConnected;
-    divisor_ = 12;
-    thr_interrupt_ = timeout_interrupt_ = false;
-    receive_.clear();
-    transmit_.clear();
-    timeout_timer_.disarm();
+    divisor_ = kPowerOnDivisor;
+    sticky_errors_ = 0;
+    clear_rx();
+    tx_count_ = 0;
+    thre_pending_ = false;
+    msr_deltas_ = 0;
+    last_modem_lines_ = modem_lines();
     update_irq();
-    if (backend_)
-        backend_->accept_input();
+    tell_backend_of_room();
 }
 
-std::size_t Uart16550::can_receive() const {
-    if (loopback())
-        return 0;
-    return receive_capacity() - std::min(receive_capacity(), receive_.size());
+std::uint64_t Uart16550::io_read(core::hwaddr offset, unsigned) {
+    return (this->*port(offset).read)();
 }
 
-std::size_t Uart16550::trigger_level() const {
-    static constexpr std::size_t kLevels[] = {1, 4, 8, 14};
-    return fifo_enabled() ? kLevels[fcr_ >> 6] : 1;
+void Uart16550::io_write(core::hwaddr offset, std::uint64_t value, unsigned) {
+    (this->*port(offset).write)(static_cast<std::uint8_t>(value));
 }
 
-std::int64_t Uart16550::character_ns() const {
-    const std::uint64_t bits = 1 + 5 + (lcr_ & 3) + ((lcr_ & 8) ? 1 : 0) + ((lcr_ & 4) ? 2 : 1);
-    const std::uint64_t divisor = divisor_ ? divisor_ : 1;
-    return static_cast<std::int64_t>(bits * 16 * divisor * 1'000'000'000 / kClockHz);
+const Uart16550::Port& Uart16550::port(core::hwaddr offset) const {
+    offset %= kPorts;
+    const bool divisor = offset < kDivisorTable.size() && (lcr_ & kDlab) != 0;
+    return divisor ? kDivisorTable[offset] : kPortTable[offset];
 }
 
-std::uint64_t Uart16550::read_data() {
-    if (dlab())
-        return divisor_ & 0xff;
-    std::uint8_t value = 0;
-    if (!receive_.empty()) {
-        value = receive_.front();
-        receive_.erase(receive_.begin());
-    }
-    timeout_interrupt_ = false;
-    lsr_ = static_cast<std::uint8_t>(receive_.empty() ? lsr_ & ~(kDataReady | kBreak) : lsr_);
-    if (!receive_.empty() && fifo_enabled())
-        timeout_timer_.arm(clocks_.virtual_ns() + 4 * character_ns());
-    else
-        timeout_timer_.disarm();
-    update_irq();
-    if (backend_ && !loopback() && receive_.size() < receive_capacity())
-        backend_->accept_input();
-    return value;
+bool Uart16550::fifo_enabled() const {
+    return (fcr_ & kFifoEnable) != 0;
 }
 
-void Uart16550::write_data(std::uint8_t value) {
-    if (dlab()) {
-        divisor_ = static_cast<std::uint16_t>((divisor_ & 0xff00) | value);
-        return;
-    }
-    thr_interrupt_ = false;
-    if (loopback()) {
-        receive_byte(value);
-        thr_interrupt_ = true;
-        update_irq();
-        return;
-    }
-    const std::size_t room = fifo_enabled() ? kTransmitFifo : 1;
-    if (transmit_.size() < room)
-        transmit_.push_back(value); // a byte written to a full FIFO is lost, as on the chip
-    lsr_ &= static_cast<std::uint8_t>(~(kThrEmpty | kTransmitterEmpty));
-    update_irq();
-    drain_transmitter();
+bool Uart16550::loopback() const {
+    return (mcr_ & kLoop) != 0;
 }
 
-void Uart16550::drain_transmitter() {
-    if (transmit_.empty())
-        return;
-    const std::size_t taken = backend_ ? std::min(backend_->write(transmit_), transmit_.size()) : transmit_.size();
-    transmit_.erase(transmit_.begin(), transmit_.begin() + static_cast<std::ptrdiff_t>(taken));
-    if (!transmit_.empty())
-        return; // on_writable continues
-    lsr_ |= kThrEmpty | kTransmitterEmpty;
-    thr_interrupt_ = true;
-    update_irq();
+// --- registers -----------------------------------------------------------------------------------
+
+std::uint8_t Uart16550::read_ier() {
+    return ier_;
 }
 
 void Uart16550::write_ier(std::uint8_t value) {
-    if (dlab()) {
-        divisor_ = static_cast<std::uint16_t>((divisor_ & 0xff) | (value << 8));
-        return;
+    const std::uint8_t risen = value & ~ier_;
+    ier_ = value & kIerWritable;
+    // Enabling the THRE interrupt while THR is empty raises it at once; drivers start a
+    // transmission that way.
+    if ((risen & kEtbei) != 0 && (line_status() & kThre) != 0) {
+        thre_pending_ = true;
     }
-    // Enabling the transmitter interrupt while THR is empty requests it at once.
-    if ((value & kIerTransmit) && !(ier_ & kIerTransmit) && (lsr_ & kThrEmpty))
-        thr_interrupt_ = true;
-    ier_ = value & 0x0f;
     update_irq();
+}
+
+std::uint8_t Uart16550::read_iir() {
+    const std::uint8_t interrupt = highest_interrupt();
+    // Reading IIR resets the THRE interrupt, but only when it is the one reported (table III).
+    if (interrupt == kIirThrEmpty) {
+        thre_pending_ = false;
+        update_irq();
+    }
+    return interrupt | (fifo_enabled() ? kIirFifosEnabled : 0);
 }
 
 void Uart16550::write_fcr(std::uint8_t value) {
-    if ((value ^ fcr_) & 1) {
-        receive_.clear();
-        transmit_.clear();
-        value |= 6;
+    const bool enable = (value & kFifoEnable) != 0;
+    // Changing the mode clears both FIFOs; the other bits count only while bit 0 is written as 1
+    // (8.5).
+    if (enable != fifo_enabled()) {
+        value |= kRcvrFifoReset | kXmitFifoReset;
+    } else if (!enable) {
+        return;
     }
-    if (!(value & 1))
-        value = 0; // other bits are only written together with the enable bit
-    if (value & 2) {
-        receive_.clear();
-        timeout_interrupt_ = false;
-        timeout_timer_.disarm();
-        lsr_ &= static_cast<std::uint8_t>(~(kDataReady | kBreak));
+    fcr_ = enable ? value & kFcrKept : 0;
+    if ((value & kRcvrFifoReset) != 0) {
+        clear_rx();
     }
-    if (value & 4) {
-        transmit_.clear();
-        lsr_ |= kThrEmpty | kTransmitterEmpty;
+    if ((value & kXmitFifoReset) != 0) {
+        clear_tx();
     }
-    fcr_ = value & 0xc9;
-    if (receive_.empty())
-        lsr_ &= static_cast<std::uint8_t>(~kDataReady);
     update_irq();
-    if (backend_ && !loopback())
-        backend_->accept_input();
+    tell_backend_of_room();
 }
 
-void Uart16550::set_modem_lines(std::uint8_t lines) {
-    const auto changed = static_cast<std::uint8_t>((msr_ ^ lines) & 0xf0);
-    std::uint8_t deltas = static_cast<std::uint8_t>(changed >> 4);
-    if (lines & 0x40)
-        deltas &= static_cast<std::uint8_t>(~0x04); // TERI reports only the trailing edge of RI
-    msr_ = static_cast<std::uint8_t>((lines & 0xf0) | (msr_ & 0x0f) | deltas);
-    update_irq();
+std::uint8_t Uart16550::read_lcr() {
+    return lcr_;
+}
+
+void Uart16550::write_lcr(std::uint8_t value) {
+    // A break (bit 6) has no form on a byte stream. In loopback the pin is not looped either.
+    lcr_ = value;
+}
+
+std::uint8_t Uart16550::read_mcr() {
+    return mcr_;
 }
 
 void Uart16550::write_mcr(std::uint8_t value) {
     const bool was_loopback = loopback();
-    mcr_ = value & 0x1f;
-    if (loopback()) {
-        // RTS->CTS, DTR->DSR, OUT1->RI, OUT2->DCD
-        set_modem_lines(static_cast<std::uint8_t>(((mcr_ & 2) << 3) | ((mcr_ & 1) << 5) | ((mcr_ & 4) << 4) | ((mcr_ & 8) << 4)));
-    } else if (was_loopback) {
-        set_modem_lines(kConnected);
-        if (backend_)
-            backend_->accept_input();
-    }
+    mcr_ = value & kMcrWritable;
+    update_modem_lines();
     update_irq();
+    if (was_loopback && !loopback()) {
+        tell_backend_of_room();
+    }
+    transmit();
 }
 
 std::uint8_t Uart16550::read_lsr() {
-    const std::uint8_t value = lsr_;
-    lsr_ &= static_cast<std::uint8_t>(~(kOverrun | kBreak));
-    if (value & (kOverrun | kBreak))
-        update_irq();
-    return value;
+    const std::uint8_t status = line_status();
+    sticky_errors_ = 0;
+    // Reading LSR clears bit 7 unless a later character in the FIFO has an error (8.4 bit 7).
+    if (rx_count_ != 0) {
+        rx_at(0).errors = 0;
+    }
+    update_irq();
+    return status;
 }
 
 std::uint8_t Uart16550::read_msr() {
-    const std::uint8_t value = msr_;
-    msr_ &= 0xf0;
-    if (value & 0x0f)
-        update_irq();
-    return value;
+    const std::uint8_t status = modem_lines() | msr_deltas_;
+    msr_deltas_ = 0;
+    update_irq();
+    return status;
 }
 
-std::uint8_t Uart16550::read_iir() {
-    const std::uint8_t fifo_bits = fifo_enabled() ? 0xc0 : 0;
-    std::uint8_t id = 0x01;
-    if ((ier_ & kIerLine) && (lsr_ & (kOverrun | kBreak)))
-        id = 0x06;
-    else if ((ier_ & kIerReceive) && timeout_interrupt_ && receive_.size() < trigger_level())
-        id = 0x0c;
-    else if ((ier_ & kIerReceive) && receive_.size() >= trigger_level())
-        id = 0x04;
-    else if ((ier_ & kIerTransmit) && thr_interrupt_) {
-        id = 0x02;
-        thr_interrupt_ = false; // reading IIR clears it when it is the source reported
-        update_irq();
-    } else if ((ier_ & kIerModem) && (msr_ & 0x0f))
-        id = 0x00;
-    return id | fifo_bits;
+std::uint8_t Uart16550::read_scr() {
+    return scr_;
 }
 
-void Uart16550::receive_byte(std::uint8_t value) {
-    if (receive_.size() >= receive_capacity()) {
-        lsr_ |= kOverrun;
-        if (!fifo_enabled())
-            receive_.back() = value; // the 16450 keeps the newest character
-    } else {
-        receive_.push_back(value);
-    }
-    lsr_ |= kDataReady;
-    if (fifo_enabled())
-        timeout_timer_.arm(clocks_.virtual_ns() + 4 * character_ns());
+void Uart16550::write_scr(std::uint8_t value) {
+    scr_ = value;
+}
+
+std::uint8_t Uart16550::read_dll() {
+    return static_cast<std::uint8_t>(divisor_);
+}
+
+void Uart16550::write_dll(std::uint8_t value) {
+    divisor_ = static_cast<std::uint16_t>((divisor_ & 0xff00) | value);
+}
+
+std::uint8_t Uart16550::read_dlm() {
+    return static_cast<std::uint8_t>(divisor_ >> 8);
+}
+
+void Uart16550::write_dlm(std::uint8_t value) {
+    divisor_ = static_cast<std::uint16_t>((divisor_ & 0x00ff) | value << 8);
+}
+
+void Uart16550::write_nothing(std::uint8_t) {}
+
+// --- modem lines and interrupts
+// --------------------------------------------------------------------
+
+void Uart16550::set_modem_inputs(std::uint8_t lines) {
+    modem_inputs_ = lines & kModemLines;
+    update_modem_lines();
     update_irq();
 }
 
-void Uart16550::update_irq() {
-    const bool line = (ier_ & kIerLine) && (lsr_ & (kOverrun | kBreak));
-    const bool receive = (ier_ & kIerReceive) && (timeout_interrupt_ || receive_.size() >= trigger_level());
-    const bool transmit = (ier_ & kIerTransmit) && thr_interrupt_;
-    const bool modem = (ier_ & kIerModem) && (msr_ & 0x0f);
-    irq_line_.set(line || receive || transmit || modem);
+/// MSR bits 7:4. In loopback the four modem outputs are wired to the four inputs (8.7 bit 4).
+std::uint8_t Uart16550::modem_lines() const {
+    if (!loopback()) {
+        return modem_inputs_;
+    }
+    struct Wire {
+        std::uint8_t output, input;
+    };
+    static constexpr std::array<Wire, 4> kWires = {
+        {{kDtr, kDsr}, {kRts, kCts}, {kOut1, kRi}, {kOut2, kDcd}}};
+    std::uint8_t lines = 0;
+    for (const Wire& wire : kWires) {
+        if ((mcr_ & wire.output) != 0) {
+            lines |= wire.input;
+        }
+    }
+    return lines;
 }
 
-void Uart16550::serialize(core::Archive &archive) {
+/// Sets the deltas of what changed; RI's only at its trailing edge (8.8 bit 2).
+void Uart16550::update_modem_lines() {
+    const std::uint8_t lines = modem_lines();
+    const std::uint8_t changed = lines ^ last_modem_lines_;
+    last_modem_lines_ = lines;
+    std::uint8_t deltas = changed >> 4;
+    if ((lines & kRi) != 0) {
+        deltas &= static_cast<std::uint8_t>(~kTeri);
+    }
+    msr_deltas_ |= deltas;
+}
+
+/// The IIR's identification bits (table III).
+std::uint8_t Uart16550::highest_interrupt() const {
+    struct Source {
+        std::uint8_t enable;
+        bool pending;
+        std::uint8_t identification;
+    };
+    const bool data = fifo_enabled() ? rx_count_ >= trigger_level() : rx_count_ != 0;
+    const Source sources[] = {
+        {kElsi, sticky_errors_ != 0, kIirLineStatus}, {kErbfi, data, kIirDataAvailable},
+        {kErbfi, timeout_pending_, kIirTimeout},      {kEtbei, thre_pending_, kIirThrEmpty},
+        {kEdssi, msr_deltas_ != 0, kIirModemStatus},
+    };
+    for (const Source& source : sources) {
+        if (source.pending && (ier_ & source.enable) != 0) {
+            return source.identification;
+        }
+    }
+    return kIirNone;
+}
+
+void Uart16550::update_irq() {
+    const bool level = highest_interrupt() != kIirNone;
+    if (level != irq_level_) {
+        irq_level_ = level;
+        irq_line_.set(level);
+    }
+}
+
+// --- state
+// -----------------------------------------------------------------------------------------
+
+void Uart16550::serialize(core::Archive& archive) {
     archive.field("ier", ier_);
     archive.field("fcr", fcr_);
     archive.field("lcr", lcr_);
     archive.field("mcr", mcr_);
-    archive.field("lsr", lsr_);
-    archive.field("msr", msr_);
     archive.field("scr", scr_);
     archive.field("divisor", divisor_);
-    archive.field("thr_interrupt", thr_interrupt_);
-    archive.field("timeout_interrupt", timeout_interrupt_);
-    archive.bytes("receive", receive_, 16);
-    archive.bytes("transmit", transmit_, kTransmitFifo);
-    std::int64_t deadline = timeout_timer_.armed() ? timeout_timer_.deadline_ns() : 0;
-    archive.field("timeout_deadline", deadline);
-    if (archive.restoring() && archive.ok()) {
-        timeout_timer_.disarm();
-        if (deadline)
-            timeout_timer_.arm(deadline);
-        update_irq();
+    archive.field("sticky_errors", sticky_errors_);
+    archive.field("msr_deltas", msr_deltas_);
+    archive.field("modem_inputs", modem_inputs_);
+    archive.field("last_modem_lines", last_modem_lines_);
+    archive.field("thre_pending", thre_pending_);
+    archive.field("timeout_pending", timeout_pending_);
+    archive.field("rx_head", rx_head_);
+    archive.field("rx_count", rx_count_);
+    std::array<std::uint8_t, kFifoSize> data{}, errors{};
+    for (std::size_t i = 0; i < kFifoSize; ++i) {
+        data[i] = rx_[i].data;
+        errors[i] = rx_[i].errors;
     }
+    archive.bytes("rx_data", data);
+    archive.bytes("rx_errors", errors);
+    archive.field("tx_count", tx_count_);
+    archive.bytes("tx", tx_);
+    std::int64_t timeout = timeout_.armed() ? timeout_.deadline_ns() : -1;
+    archive.field("timeout_ns", timeout);
+    if (!archive.restoring() || !archive.ok()) {
+        return;
+    }
+    for (std::size_t i = 0; i < kFifoSize; ++i) {
+        rx_[i] = {data[i], static_cast<std::uint8_t>(errors[i] & (kPe | kFe | kBi))};
+    }
+    clamp_restored();
+    if (timeout >= 0) {
+        timeout_.arm(timeout);
+    } else {
+        timeout_.disarm();
+    }
+    // Levels follow from the state; the controller's own state says whether it has seen this one.
+    irq_level_ = highest_interrupt() != kIirNone;
+    irq_line_.set(irq_level_);
+    tell_backend_of_room();
+    transmit();
 }
 
-} // namespace rhea::hw
+/// Nothing that a file says makes an index leave its array.
+void Uart16550::clamp_restored() {
+    ier_ &= kIerWritable;
+    fcr_ &= kFcrKept;
+    mcr_ &= kMcrWritable;
+    sticky_errors_ &= kErrors;
+    msr_deltas_ &= 0x0f;
+    modem_inputs_ &= kModemLines;
+    last_modem_lines_ &= kModemLines;
+    rx_head_ %= kFifoSize;
+    const std::uint8_t capacity = fifo_enabled() ? kFifoSize : 1;
+    rx_count_ = std::min(rx_count_, capacity);
+    tx_count_ = std::min<std::uint8_t>(tx_count_, capacity + 1);
+}
+
+}  // namespace rhea::hw
