@@ -1,0 +1,443 @@
+// Prefixes, opcode, ModRM, operands (SDM volume 2, chapter 2).
+#include "target/x86/decode/decode.h"
+
+#include "rhea/target/x86/state.h"
+
+namespace rhea::target::x86 {
+namespace {
+
+/// Reads the bytes of one instruction. Remembers when it ran out.
+class Reader {
+public:
+    Reader(const std::uint8_t *bytes, std::size_t available) : bytes_(bytes), available_(available) {}
+
+    bool ok() const { return status_ == DecodeStatus::kOk; }
+    DecodeStatus status() const { return status_; }
+    unsigned position() const { return position_; }
+
+    std::uint8_t peek() {
+        if (position_ >= kMaxInsnLength) {
+            fail(DecodeStatus::kTooLong);
+            return 0;
+        }
+        if (position_ >= available_) {
+            fail(DecodeStatus::kMoreBytes);
+            return 0;
+        }
+        return bytes_[position_];
+    }
+    std::uint8_t u8() {
+        const std::uint8_t value = peek();
+        position_ += ok() ? 1 : 0;
+        return value;
+    }
+    std::uint64_t unsigned_value(unsigned size) {
+        std::uint64_t value = 0;
+        for (unsigned n = 0; n < size; n++) {
+            value |= std::uint64_t{u8()} << (8 * n);
+        }
+        return value;
+    }
+    std::int64_t signed_value(unsigned size) {
+        const unsigned shift = 64 - 8 * size;
+        return static_cast<std::int64_t>(unsigned_value(size) << shift) >> shift;
+    }
+
+private:
+    void fail(DecodeStatus status) {
+        if (ok()) {
+            status_ = status;
+        }
+    }
+    const std::uint8_t *bytes_;
+    std::size_t available_;
+    unsigned position_ = 0;
+    DecodeStatus status_ = DecodeStatus::kOk;
+};
+
+class Decoder {
+public:
+    Decoder(const std::uint8_t *bytes, std::size_t available, const DecodeMode &mode, Insn &insn)
+        : reader_(bytes, available), mode_(mode), insn_(insn) {}
+
+    DecodeStatus run() {
+        insn_ = Insn{};
+        prefixes();
+        const bool known = reader_.ok() && opcode() && reader_.ok() && select_row();
+        if (reader_.ok() && known) {
+            sizes();
+            const bool valid = operands();
+            if (reader_.ok()) {
+                insn_.length = static_cast<std::uint8_t>(reader_.position());
+                return valid ? DecodeStatus::kOk : DecodeStatus::kInvalid;
+            }
+        }
+        insn_.length = static_cast<std::uint8_t>(reader_.position());
+        return reader_.ok() ? DecodeStatus::kInvalid : reader_.status();
+    }
+
+private:
+    void prefixes() {
+        while (reader_.ok()) {
+            const std::uint8_t byte = reader_.peek();
+            if (mode_.code64 && (byte & 0xf0) == 0x40) {
+                insn_.rex = byte;
+            } else if (legacy_prefix(byte)) {
+                insn_.rex = 0; // counts only directly before the opcode
+            } else {
+                return;
+            }
+            reader_.u8();
+        }
+    }
+
+    bool legacy_prefix(std::uint8_t byte) {
+        switch (byte) {
+        case 0x26: segment(kEs); return true;
+        case 0x2e: segment(kCs); return true;
+        case 0x36: segment(kSs); return true;
+        case 0x3e: segment(kDs); return true;
+        case 0x64: insn_.segment_override = kFs; return true;
+        case 0x65: insn_.segment_override = kGs; return true;
+        case 0x66: insn_.prefix66 = true; return true;
+        case 0x67: prefix67_ = true; return true;
+        case 0xf0: insn_.lock = true; return true;
+        case 0xf2: insn_.rep = RepKind::kRepne; return true;
+        case 0xf3: insn_.rep = RepKind::kRep; return true;
+        default: return false;
+        }
+    }
+
+    void segment(std::uint8_t which) {
+        if (!mode_.code64) {
+            insn_.segment_override = which;
+        }
+    }
+
+    /// False: no such opcode.
+    bool opcode() {
+        std::uint8_t byte = reader_.u8();
+        if (byte == 0xc4 || byte == 0xc5 || byte == 0x62) {
+            const bool is_vector_prefix = mode_.code64 || (reader_.peek() & 0xc0) == 0xc0;
+            if (!reader_.ok()) {
+                return false;
+            }
+            if (is_vector_prefix && (mode_.code64 || !mode_.real_or_vm86)) {
+                return byte != 0x62 && vex(byte == 0xc4); // EVEX: no row, no such instruction
+            }
+        }
+        insn_.map = OpcodeMap::kOneByte;
+        if (byte == 0x0f) {
+            byte = reader_.u8();
+            insn_.map = OpcodeMap::k0F;
+            if (byte == 0x38 || byte == 0x3a) {
+                insn_.map = byte == 0x38 ? OpcodeMap::k0F38 : OpcodeMap::k0F3A;
+                byte = reader_.u8();
+            }
+        }
+        insn_.opcode = byte;
+        return modrm();
+    }
+
+    /// VEX prefix (SDM volume 2, 2.3.5): the fields that a REX and a mandatory prefix would give.
+    bool vex(bool three_bytes) {
+        if (insn_.prefix66 || insn_.rep != RepKind::kNone || insn_.lock || insn_.rex != 0) {
+            return false;
+        }
+        const std::uint8_t first = reader_.u8();
+        std::uint8_t second = first;
+        unsigned map = 1;
+        insn_.rex = (first & 0x80) != 0 ? 0 : 4;
+        if (three_bytes) {
+            second = reader_.u8();
+            map = first & 31;
+            insn_.rex |= static_cast<std::uint8_t>(((first & 0x40) != 0 ? 0 : 2) | ((first & 0x20) != 0 ? 0 : 1) |
+                                                   ((second & 0x80) != 0 ? 8 : 0));
+        }
+        if (map < 1 || map > 3) {
+            return false;
+        }
+        insn_.vex = true;
+        insn_.vex_register = static_cast<std::uint8_t>((~second >> 3) & 15);
+        if (!mode_.code64) {
+            insn_.rex = 0; // R, X, B select LES/LDS there; W is ignored for general registers
+            insn_.vex_register &= 7;
+        }
+        insn_.vex_length = (second >> 2) & 1;
+        constexpr RepKind kRepOf[] = {RepKind::kNone, RepKind::kNone, RepKind::kRep, RepKind::kRepne};
+        insn_.prefix66 = (second & 3) == 1;
+        insn_.rep = kRepOf[second & 3];
+        insn_.map = static_cast<OpcodeMap>(map);
+        insn_.opcode = reader_.u8();
+        return modrm();
+    }
+
+    bool modrm() {
+        if (!reader_.ok() || rows_for(insn_.map, insn_.opcode).count == 0) {
+            return false;
+        }
+        if (needs_modrm(insn_.map, insn_.opcode)) {
+            insn_.has_modrm = true;
+            insn_.modrm = reader_.u8();
+        }
+        return true;
+    }
+
+    bool prefix_matches(std::uint32_t wanted) const {
+        const bool none = insn_.rep == RepKind::kNone;
+        switch (wanted) {
+        case sel::np: return none && !insn_.prefix66;
+        case sel::p66: return none && insn_.prefix66;
+        case sel::pF3: return insn_.rep == RepKind::kRep;
+        case sel::pF2: return insn_.rep == RepKind::kRepne;
+        case sel::npx: return none;
+        default: return true;
+        }
+    }
+
+    bool matches(const Row &row) const {
+        const std::uint32_t s = row.selection;
+        const auto field = [s](std::uint32_t mask, unsigned shift, unsigned value) {
+            return (s & mask) == 0 || ((s & mask) >> shift) == value + 1;
+        };
+        const std::uint32_t mode = s & sel::mode_mask, mod = s & sel::mod_mask, length = s & sel::l_mask,
+                            wide = s & sel::w_mask;
+        return ((s & sel::vex) != 0) == insn_.vex && prefix_matches(s & sel::prefix_mask) &&
+               (mod == 0 || (mod == sel::mem) == (insn_.modrm < 0xc0)) &&
+               field(sel::ext_mask, sel::ext_shift, (insn_.modrm >> 3) & 7) &&
+               field(sel::rm_mask, sel::rm_shift, insn_.modrm & 7) &&
+               (mode == 0 || (mode == sel::o64) == mode_.code64) &&
+               (length == 0 || (length == sel::l1) == (insn_.vex_length != 0)) &&
+               (wide == 0 || (wide == sel::w1) == insn_.rex_w()) && mode_.features.has(row.feature);
+    }
+
+    bool select_row() {
+        const RowRange range = rows_for(insn_.map, insn_.opcode);
+        for (unsigned n = 0; n < range.count; n++) {
+            const Row &row = kRows[range.first[n]];
+            if (matches(row)) {
+                insn_.row_id = range.first[n];
+                if ((row.flags & kRowFallback) == 0) {
+                    return true;
+                }
+            }
+        }
+        return insn_.row_id != kNoRow;
+    }
+
+    void sizes() {
+        const bool mandatory66 = insn_.vex || (insn_.row().selection & sel::prefix_mask) == sel::p66;
+        const bool small = insn_.prefix66 && !mandatory66;
+        if (mode_.code64) {
+            const bool wide = (insn_.row().flags & kRowD64) != 0;
+            insn_.operand_size = insn_.rex_w() ? 8 : small ? 2 : wide ? 8 : 4;
+            insn_.address_size = prefix67_ ? 4 : 8;
+        } else {
+            insn_.operand_size = mode_.code32 != small ? 4 : 2;
+            insn_.address_size = mode_.code32 != prefix67_ ? 4 : 2;
+        }
+    }
+
+    std::uint8_t size_of(OperandSize size) const {
+        switch (size) {
+        case OperandSize::kZero: return 0;
+        case OperandSize::kB: return 1;
+        case OperandSize::kW: return 2;
+        case OperandSize::kD: return 4;
+        case OperandSize::kQ: return 8;
+        case OperandSize::kT: return 10;
+        case OperandSize::kDq: return 16;
+        case OperandSize::kV: return insn_.operand_size;
+        case OperandSize::kZ: return insn_.operand_size == 8 ? 4 : insn_.operand_size;
+        case OperandSize::kY: return mode_.code64 && insn_.rex_w() ? 8 : 4;
+        case OperandSize::kMode: return mode_.code64 ? 8 : 4;
+        }
+        return 0;
+    }
+
+    void set_gpr(Operand &op, unsigned number) const {
+        op.kind = Operand::Kind::kGpr;
+        // Without REX the byte registers 4 to 7 are AH, CH, DH, BH.
+        op.high = op.size == 1 && insn_.rex == 0 && !insn_.vex && number >= 4 && number < 8;
+        op.reg = static_cast<std::uint8_t>(op.high ? number - 4 : number);
+    }
+
+    /// False: not an instruction after all (register where memory is wanted, a control register that is not).
+    bool operands() {
+        if (insn_.has_modrm && insn_.modrm < 0xc0 && !ignores_memory_form()) {
+            memory_form();
+        }
+        bool valid = true;
+        for (unsigned n = 0; n < insn_.operands.size(); n++) {
+            const OperandSpec spec = insn_.row().operands[n];
+            if (spec.kind == OperandKind::kNone) {
+                continue;
+            }
+            insn_.operands[n].size = size_of(spec.size);
+            valid = operand(spec.kind, insn_.operands[n], n) && valid;
+        }
+        return valid;
+    }
+
+    /// MOV to and from control and debug registers takes ModRM.mod as 3 whatever it says.
+    bool ignores_memory_form() const {
+        return insn_.map == OpcodeMap::k0F && insn_.opcode >= 0x20 && insn_.opcode <= 0x23;
+    }
+
+    bool operand(OperandKind kind, Operand &op, unsigned position) {
+        using Kind = Operand::Kind;
+        const auto rm = [&](Kind register_kind) {
+            if (insn_.modrm < 0xc0 && !ignores_memory_form()) {
+                op.kind = Kind::kMem;
+            } else {
+                op.kind = register_kind;
+                op.reg = static_cast<std::uint8_t>(insn_.rm_field());
+            }
+            return true;
+        };
+        const auto fixed = [&](Kind register_kind, unsigned number) {
+            op.kind = register_kind;
+            op.reg = static_cast<std::uint8_t>(number);
+            return true;
+        };
+        const auto immediate = [&](std::uint64_t value) {
+            op.kind = Kind::kImm;
+            // ENTER is the one instruction with two immediates; its level is the second.
+            (position == 1 && insn_.operands[0].kind == Kind::kImm ? insn_.imm2 : insn_.imm) = value;
+            return true;
+        };
+        switch (kind) {
+        case OperandKind::kNone: return true;
+        case OperandKind::kRmWordMem:
+            op.size = insn_.modrm < 0xc0 ? 2 : op.size;
+            [[fallthrough]];
+        case OperandKind::kRm:
+            if (insn_.modrm >= 0xc0 || ignores_memory_form()) {
+                set_gpr(op, insn_.rm_field());
+                return true;
+            }
+            op.kind = Kind::kMem;
+            return true;
+        case OperandKind::kMem: op.kind = Kind::kMem; return insn_.modrm < 0xc0;
+        case OperandKind::kReg: set_gpr(op, insn_.reg_field()); return true;
+        case OperandKind::kVexReg: return fixed(Kind::kGpr, insn_.vex_register);
+        case OperandKind::kOpcodeReg: set_gpr(op, (insn_.opcode & 7) | ((insn_.rex & 1) << 3)); return true;
+        case OperandKind::kFixedRax: return fixed(Kind::kGpr, kRax);
+        case OperandKind::kFixedRcx: return fixed(Kind::kGpr, kRcx);
+        case OperandKind::kFixedRdx: return fixed(Kind::kGpr, kRdx);
+        case OperandKind::kOne: op.kind = Kind::kImm; insn_.imm = 1; return true;
+        case OperandKind::kSeg: fixed(Kind::kSeg, (insn_.modrm >> 3) & 7); return op.reg < kSegCount;
+        case OperandKind::kFixedEs: return fixed(Kind::kSeg, kEs);
+        case OperandKind::kFixedCs: return fixed(Kind::kSeg, kCs);
+        case OperandKind::kFixedSs: return fixed(Kind::kSeg, kSs);
+        case OperandKind::kFixedDs: return fixed(Kind::kSeg, kDs);
+        case OperandKind::kFixedFs: return fixed(Kind::kSeg, kFs);
+        case OperandKind::kFixedGs: return fixed(Kind::kSeg, kGs);
+        case OperandKind::kCr: return fixed(Kind::kCr, insn_.reg_field());
+        case OperandKind::kDr: return fixed(Kind::kDr, insn_.reg_field());
+        case OperandKind::kImm: return immediate(reader_.unsigned_value(op.size));
+        case OperandKind::kImmSigned8: return immediate(static_cast<std::uint64_t>(reader_.signed_value(1)));
+        case OperandKind::kImmZ:
+            return immediate(static_cast<std::uint64_t>(reader_.signed_value(op.size == 8 ? 4 : op.size)));
+        case OperandKind::kImmV: return immediate(reader_.unsigned_value(op.size));
+        case OperandKind::kRel8:
+        case OperandKind::kRelZ:
+            op.kind = Kind::kRel;
+            insn_.imm = static_cast<std::uint64_t>(
+                reader_.signed_value(kind == OperandKind::kRel8 ? 1 : op.size == 8 ? 4 : op.size));
+            return true;
+        case OperandKind::kFarImm:
+            op.kind = Kind::kFar;
+            insn_.imm = reader_.unsigned_value(op.size);
+            insn_.imm2 = reader_.unsigned_value(2);
+            return true;
+        case OperandKind::kMoffs:
+            op.kind = Kind::kMem;
+            insn_.mem.disp = static_cast<std::int64_t>(reader_.unsigned_value(insn_.address_size));
+            insn_.mem.segment = insn_.segment_override != kNoReg ? insn_.segment_override : std::uint8_t{kDs};
+            return true;
+        case OperandKind::kString: op.kind = Kind::kString; return true;
+        case OperandKind::kVecReg: return fixed(Kind::kXmm, insn_.reg_field());
+        case OperandKind::kVecRm: return rm(Kind::kXmm);
+        case OperandKind::kVecVex: return fixed(Kind::kXmm, insn_.vex_register);
+        case OperandKind::kMmxReg: return fixed(Kind::kMmx, (insn_.modrm >> 3) & 7);
+        case OperandKind::kMmxRm:
+            rm(Kind::kMmx);
+            op.reg &= 7;
+            return true;
+        case OperandKind::kFixedSt0: return fixed(Kind::kSt, 0);
+        case OperandKind::kStRm: return fixed(Kind::kSt, insn_.modrm & 7);
+        }
+        return false;
+    }
+
+    void memory_form() {
+        MemRef &m = insn_.mem;
+        if (insn_.address_size == 2) {
+            memory_form16();
+            return;
+        }
+        const unsigned mod = insn_.modrm >> 6;
+        unsigned base = insn_.modrm & 7;
+        if (base == 4) {
+            const std::uint8_t sib = reader_.u8();
+            const unsigned index = ((sib >> 3) & 7) | ((insn_.rex & 2) << 2);
+            m.index = index == 4 ? kNoReg : static_cast<std::uint8_t>(index);
+            m.scale = sib >> 6;
+            base = sib & 7;
+            if (base == 5 && mod == 0) {
+                m.disp = reader_.signed_value(4);
+            } else {
+                m.base = static_cast<std::uint8_t>(base | ((insn_.rex & 1) << 3));
+            }
+        } else if (base == 5 && mod == 0) {
+            m.disp = reader_.signed_value(4);
+            m.rip_relative = mode_.code64;
+        } else {
+            m.base = static_cast<std::uint8_t>(base | ((insn_.rex & 1) << 3));
+        }
+        if (mod == 1 || mod == 2) {
+            m.disp = reader_.signed_value(mod == 1 ? 1 : 4);
+        }
+        choose_segment(m.base == kRsp || m.base == kRbp);
+    }
+
+    void memory_form16() {
+        struct Form {
+            std::uint8_t base, index;
+        };
+        constexpr Form kForms[] = {{kRbx, kRsi}, {kRbx, kRdi}, {kRbp, kRsi}, {kRbp, kRdi},
+                                   {kRsi, kNoReg}, {kRdi, kNoReg}, {kRbp, kNoReg}, {kRbx, kNoReg}};
+        MemRef &m = insn_.mem;
+        const unsigned mod = insn_.modrm >> 6, rm = insn_.modrm & 7;
+        if (mod == 0 && rm == 6) {
+            m.disp = reader_.signed_value(2);
+        } else {
+            m.base = kForms[rm].base;
+            m.index = kForms[rm].index;
+            if (mod != 0) {
+                m.disp = reader_.signed_value(mod);
+            }
+        }
+        choose_segment(m.base == kRbp);
+    }
+
+    void choose_segment(bool stack) {
+        insn_.mem.segment = insn_.segment_override != kNoReg ? insn_.segment_override
+                            : stack                          ? std::uint8_t{kSs}
+                                                             : std::uint8_t{kDs};
+    }
+
+    Reader reader_;
+    const DecodeMode &mode_;
+    Insn &insn_;
+    bool prefix67_ = false;
+};
+
+} // namespace
+
+DecodeStatus decode(const std::uint8_t *bytes, std::size_t available, const DecodeMode &mode, Insn &out) {
+    return Decoder(bytes, available, mode, out).run();
+}
+
+} // namespace rhea::target::x86

@@ -1,0 +1,196 @@
+#include "target/x86/translate/translator.h"
+
+namespace rhea::target::x86 {
+
+namespace {
+constexpr std::uint32_t kSingleModes = kModeTf | kModeShadow | kModeBreakpoints;
+} // namespace
+
+Translator::Translator(tcg::ir::Block &block, const TranslateContext &ctx)
+    : b(block), context(ctx), mode(block.mode), single_mode_((block.mode & kSingleModes) != 0) {}
+
+DecodeMode Translator::decode_mode() const {
+    DecodeMode decode_mode;
+    decode_mode.code64 = code64();
+    decode_mode.code32 = (mode & kModeCode32) != 0;
+    decode_mode.real_or_vm86 = !protected_mode();
+    decode_mode.features = context.features;
+    return decode_mode;
+}
+
+// ---- values ----
+
+ValueId Translator::reg(unsigned number, unsigned size, bool high) {
+    const ValueId full = slot(kSlotGpr + number);
+    if (high) {
+        return b.emit(Op::hi8, Type::kI8, {full});
+    }
+    return b.trunc(full, tcg::int_type(size));
+}
+
+void Translator::set_reg(unsigned number, unsigned size, ValueId value, bool high) {
+    const unsigned n = kSlotGpr + number;
+    switch (size) {
+    case 1: set_slot(n, b.emit(high ? Op::ins8h : Op::ins8, Type::kI64, {slot(n), value})); break;
+    case 2: set_slot(n, b.emit(Op::ins16, Type::kI64, {slot(n), value})); break;
+    default: set_slot(n, b.zext(value, Type::kI64)); break;
+    }
+}
+
+ValueId Translator::is_zero(ValueId value) {
+    return cond_of(flags_of(Op::f_logic, {value}), Cond::kE);
+}
+
+ValueId Translator::is_not_zero(ValueId value) {
+    return cond_of(flags_of(Op::f_logic, {value}), Cond::kNE);
+}
+
+ValueId Translator::msb(ValueId value) {
+    return b.trunc(b.shr_imm(value, tcg::type_bits(b.block().type_of(value)) - 1), Type::kI8);
+}
+
+// ---- operands ----
+
+ValueId Translator::read(unsigned n) { return read_as(n, op(n).size); }
+
+ValueId Translator::read_as(unsigned n, unsigned size) {
+    const Operand &operand = op(n);
+    switch (operand.kind) {
+    case Operand::Kind::kMem: return b.load(tcg::int_type(size), mem_address(size, false));
+    case Operand::Kind::kImm: return b.konst(tcg::int_type(size), insn.imm);
+    case Operand::Kind::kSeg: return slot(kSlotSelector + operand.reg);
+    default: return reg(operand.reg, size, operand.high);
+    }
+}
+
+ValueId Translator::read_for_update(unsigned n) {
+    const Operand &operand = op(n);
+    if (operand.is_mem()) {
+        return b.load(tcg::int_type(operand.size), mem_address(operand.size, true), tcg::kMemWriteIntent);
+    }
+    return read(n);
+}
+
+void Translator::write(unsigned n, ValueId value) {
+    const Operand &operand = op(n);
+    if (operand.is_mem()) {
+        b.store(mem_address(operand.size, true), value);
+    } else {
+        set_reg(operand.reg, operand.size, value, operand.high);
+    }
+}
+
+// ---- addresses ----
+
+ValueId Translator::masked(ValueId offset64, unsigned size) {
+    return size == 8 ? offset64 : b.zext(b.trunc(offset64, tcg::int_type(size)), Type::kI64);
+}
+
+ValueId Translator::effective_offset() {
+    if (mem_offset_ != kNoValue) {
+        return mem_offset_;
+    }
+    const MemRef &m = insn.mem;
+    const unsigned size = insn.address_size;
+    // Computed in 32 or 64 bits: lea has no 16-bit form, and the low bits are the same.
+    const Type type = size == 8 ? Type::kI64 : Type::kI32;
+    const unsigned bytes = tcg::type_bytes(type);
+    ValueId value = kNoValue;
+    if (m.rip_relative) {
+        value = b.trunc(b.add_imm(b.emit(Op::pc_page, Type::kI64), next + m.disp), type);
+    } else if (m.base == kNoReg && m.index == kNoReg) {
+        value = b.konst(type, static_cast<std::uint64_t>(m.disp));
+    } else if (m.index == kNoReg) {
+        value = b.add_imm(reg(m.base, bytes), m.disp);
+    } else if (m.base == kNoReg) {
+        value = b.add_imm(b.shl_imm(reg(m.index, bytes), m.scale), m.disp);
+    } else {
+        value = b.emit(Op::lea, type, {reg(m.base, bytes), reg(m.index, bytes)}, m.scale,
+                       static_cast<std::uint64_t>(m.disp));
+    }
+    if (size == 2) {
+        value = b.trunc(value, Type::kI16);
+    }
+    mem_offset_ = b.zext(value, Type::kI64);
+    return mem_offset_;
+}
+
+ValueId Translator::linear(unsigned segment, ValueId offset64) {
+    if (code64()) {
+        return segment == kFs || segment == kGs ? b.add(slot(kSlotSegBase + segment), offset64) : offset64;
+    }
+    const std::uint32_t flat = segment == kCs                        ? kModeCsBaseZero
+                               : segment == kFs || segment == kGs ? 0u
+                                                                  : std::uint32_t{kModeDataFlat};
+    if ((mode & flat) != 0) {
+        return masked(offset64, 4);
+    }
+    return masked(b.add(slot(kSlotSegBase + segment), offset64), 4);
+}
+
+ValueId Translator::access(unsigned segment, ValueId offset64, unsigned size, bool write) {
+    if ((mode & kModeSegChecks) != 0 && !code64()) {
+        call(HelperId::seg_check, Type::kNone, {k(segment), offset64, k(size | (write ? 0x100u : 0u))});
+    }
+    return linear(segment, offset64);
+}
+
+ValueId Translator::mem_address(unsigned size, bool write) {
+    if (mem_linear_ == kNoValue) {
+        mem_linear_ = access(insn.mem.segment, effective_offset(), size, write);
+    }
+    return mem_linear_;
+}
+
+// ---- stack ----
+
+ValueId Translator::stack_offset(std::int64_t add) {
+    return masked(b.add_imm(slot(kSlotGpr + kRsp), add), stack_size());
+}
+
+ValueId Translator::push_address(unsigned size, unsigned below) {
+    return access(kSs, stack_offset(-static_cast<std::int64_t>(size + below)), size, true);
+}
+
+void Translator::push(ValueId value) {
+    const unsigned size = tcg::type_bytes(b.block().type_of(value));
+    b.store(push_address(size), value);
+    set_sp(stack_offset(-static_cast<std::int64_t>(size)));
+}
+
+void Translator::set_sp(ValueId value64) {
+    if (stack_size() == 2) {
+        set_reg(kRsp, 2, b.trunc(value64, Type::kI16));
+    } else {
+        set_slot(kSlotGpr + kRsp, value64);
+    }
+}
+
+ValueId Translator::pop_load(unsigned size, unsigned above) {
+    return load_at(access(kSs, stack_offset(above), size, false), size);
+}
+
+// ---- code addresses ----
+
+ValueId Translator::linear_of(std::int32_t page_offset) {
+    return b.add_imm(b.emit(Op::pc_page, Type::kI64), page_offset);
+}
+
+ValueId Translator::eip_of(std::int32_t page_offset) {
+    ValueId value = linear_of(page_offset);
+    if (code64()) {
+        return value;
+    }
+    if ((mode & kModeCsBaseZero) == 0) {
+        value = b.sub(value, slot(kSlotSegBase + kCs));
+    }
+    return masked(value, 4);
+}
+
+ValueId Translator::linear_of_eip(ValueId eip) { return code64() ? eip : linear(kCs, eip); }
+
+ValueId Translator::call(HelperId helper, Type result, std::initializer_list<ValueId> args) {
+    return b.call(static_cast<std::uint16_t>(helper), result, args);
+}
+
+} // namespace rhea::target::x86
