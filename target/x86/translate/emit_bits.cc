@@ -64,7 +64,7 @@ void bit_test(Translator &t) {
     if (!memory) {
         old = t.read(0);
     } else if (!atomic) {
-        old = t.b.load(type, address, kWrites ? tcg::kMemWriteIntent : std::uint16_t{0});
+        old = t.b.load(type, address, kWrites ? std::uint16_t{tcg::kMemWriteIntent} : std::uint16_t{0});
     }
     if constexpr (kWrites) {
         const ValueId mask = t.b.emit(Op::shl, type, {t.b.konst(type, 1), number});

@@ -55,7 +55,7 @@ void cmpxchg(Translator &t) {
     const ValueId flags = t.flags_of(Op::f_cmp, {expected, old});
     // Full-width selects: a 32-bit write would clear the upper half of a register that stays as it is.
     const auto full = [&](unsigned number, ValueId value, bool high) {
-        const ValueId whole = t.slot(kSlotGpr + number);
+        const ValueId whole = t.gpr(number);
         return size >= 4   ? t.b.zext(value, Type::kI64)
                : size == 2 ? t.b.emit(Op::ins16, Type::kI64, {whole, value})
                            : t.b.emit(high ? Op::ins8h : Op::ins8, Type::kI64, {whole, value});
@@ -67,13 +67,13 @@ void cmpxchg(Translator &t) {
         if (!atomic) {
             t.write(0, t.b.emit(Op::select_cc, type, {flags, desired, old}, kEqual));
         }
-        t.set_slot(kSlotGpr + kRax, choose(t.slot(kSlotGpr + kRax), full(kRax, old, false)));
+        t.set_gpr(kRax, choose(t.gpr(kRax), full(kRax, old, false)));
     } else {
         const Operand &target = t.op(0);
-        const ValueId accumulator = choose(t.slot(kSlotGpr + kRax), full(kRax, old, false));
-        t.set_slot(kSlotGpr + kRax, accumulator);
-        const ValueId present = t.slot(kSlotGpr + target.reg);
-        t.set_slot(kSlotGpr + target.reg, choose(full(target.reg, desired, target.high), present));
+        const ValueId accumulator = choose(t.gpr(kRax), full(kRax, old, false));
+        t.set_gpr(kRax, accumulator);
+        const ValueId present = t.gpr(target.reg);
+        t.set_gpr(target.reg, choose(full(target.reg, desired, target.high), present));
     }
     t.b.set_flags(flags);
 }

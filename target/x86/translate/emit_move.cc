@@ -17,7 +17,7 @@ void lea(Translator &t) { t.write(0, t.b.trunc(t.effective_offset(), t.optype())
 
 void xlat(Translator &t) {
     const ValueId index = t.b.zext(t.reg(kRax, 1), Type::kI64);
-    const ValueId offset = t.masked(t.b.add(t.slot(kSlotGpr + kRbx), index), t.insn.address_size);
+    const ValueId offset = t.masked(t.b.add(t.gpr(kRbx), index), t.insn.address_size);
     const unsigned segment = t.insn.segment_override != kNoReg ? t.insn.segment_override : unsigned{kDs};
     t.set_reg(kRax, 1, t.load_at(t.access(segment, offset, 1, false), 1));
 }

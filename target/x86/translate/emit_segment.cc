@@ -13,7 +13,7 @@ void load_segment(Translator &t, unsigned segment, ValueId selector16, bool shad
     const bool real = !t.protected_mode() && !t.vm86();
     if (real && (!shadow || (t.next_is_whole && !t.single()))) {
         t.set_slot(kSlotSelector + segment, selector16);
-        t.set_slot(kSlotSegBase + segment, t.b.shl_imm(t.b.zext(selector16, Type::kI64), 4));
+        t.set_seg_base(segment, t.b.shl_imm(t.b.zext(selector16, Type::kI64), 4));
         after();
         if (shadow) {
             t.keep_together();
@@ -90,11 +90,11 @@ void load_access_rights(Translator &t) {
     const ValueId valid = t.msb(answer);
     const ValueId before = t.b.flags();
     const unsigned number = t.op(0).reg;
-    const ValueId old = t.slot(kSlotGpr + number);
+    const ValueId old = t.gpr(number);
     const ValueId found = t.opsize() == 2
                               ? t.b.emit(Op::ins16, Type::kI64, {old, t.b.trunc(answer, Type::kI16)})
                               : t.b.zext(t.b.trunc(answer, Type::kI32), Type::kI64);
-    t.set_slot(kSlotGpr + number, t.b.emit(Op::select, Type::kI64, {valid, found, old}));
+    t.set_gpr(number, t.b.emit(Op::select, Type::kI64, {valid, found, old}));
     t.b.set_flags(t.flags_of(Op::f_zf, {valid, before}));
 }
 template void load_access_rights<false>(Translator &);
@@ -160,8 +160,8 @@ template void load_table<false>(Translator &);
 template void load_table<true>(Translator &);
 
 void swapgs(Translator &t) {
-    const ValueId user = t.slot(kSlotSegBase + kGs), kernel = t.slot(kSlotKernelGsBase);
-    t.set_slot(kSlotSegBase + kGs, kernel);
+    const ValueId user = t.seg_base(kGs), kernel = t.slot(kSlotKernelGsBase);
+    t.set_seg_base(kGs, kernel);
     t.set_slot(kSlotKernelGsBase, user);
 }
 

@@ -61,7 +61,7 @@ void enter(Translator &t) {
 
 void leave(Translator &t) {
     const unsigned size = t.opsize();
-    const ValueId frame = t.slot(kSlotGpr + kRbp);
+    const ValueId frame = t.gpr(kRbp);
     const ValueId value = t.load_at(t.access(kSs, t.masked(frame, t.stack_size()), size, false), size);
     t.set_sp(t.masked(t.b.add_imm(frame, size), t.stack_size()));
     t.set_reg(kRbp, size, value);

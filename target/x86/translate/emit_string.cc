@@ -16,16 +16,16 @@ ValueId step_of(Translator &t, unsigned size) {
 
 void advance(Translator &t, unsigned number, ValueId step) {
     const unsigned size = t.insn.address_size;
-    t.set_reg(number, size, t.b.trunc(t.b.add(t.slot(kSlotGpr + number), step), tcg::int_type(size)));
+    t.set_reg(number, size, t.b.trunc(t.b.add(t.gpr(number), step), tcg::int_type(size)));
 }
 
 ValueId source_address(Translator &t, unsigned size) {
-    const ValueId offset = t.masked(t.slot(kSlotGpr + kRsi), t.insn.address_size);
+    const ValueId offset = t.masked(t.gpr(kRsi), t.insn.address_size);
     return t.access(source_segment(t), offset, size, false);
 }
 
 ValueId destination_address(Translator &t, unsigned size, bool write) {
-    return t.access(kEs, t.masked(t.slot(kSlotGpr + kRdi), t.insn.address_size), size, write);
+    return t.access(kEs, t.masked(t.gpr(kRdi), t.insn.address_size), size, write);
 }
 
 StringInfo string_info(const Translator &t) {

@@ -116,7 +116,7 @@ void random(Translator &t) {
 /// MONITOR arms nothing: MWAIT may return at once. It does access the byte.
 void monitor(Translator &t) {
     const unsigned segment = t.insn.segment_override != kNoReg ? t.insn.segment_override : unsigned{kDs};
-    const ValueId offset = t.masked(t.slot(kSlotGpr + kRax), t.insn.address_size);
+    const ValueId offset = t.masked(t.gpr(kRax), t.insn.address_size);
     t.load_at(t.access(segment, offset, 1, false), 1);
 }
 
@@ -127,8 +127,8 @@ void mwait(Translator &t) {
 
 void xgetbv(Translator &t) {
     const ValueId value = t.call(HelperId::xgetbv, Type::kI64);
-    t.set_slot(kSlotGpr + kRax, low_half(t, value));
-    t.set_slot(kSlotGpr + kRdx, t.b.shr_imm(value, 32));
+    t.set_gpr(kRax, low_half(t, value));
+    t.set_gpr(kRdx, t.b.shr_imm(value, 32));
 }
 
 void xsetbv(Translator &t) {

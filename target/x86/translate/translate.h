@@ -15,6 +15,7 @@ namespace rhea::target::x86 {
 /// What translation needs besides the mode word: constant for a CPU.
 struct TranslateContext {
     FeatureSet features;
+    const tcg::GuestDescription *guest = nullptr;
 };
 
 /// Translates from fetch.page_offset on into `block`, whose mode and page_offset the caller has set and whose lists are

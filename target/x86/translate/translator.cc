@@ -7,7 +7,7 @@ constexpr std::uint32_t kSingleModes = kModeTf | kModeShadow | kModeBreakpoints;
 } // namespace
 
 Translator::Translator(tcg::ir::Block &block, const TranslateContext &ctx)
-    : b(block), context(ctx), mode(block.mode), single_mode_((block.mode & kSingleModes) != 0) {}
+    : b(block, *ctx.guest), context(ctx), mode(block.mode), single_mode_((block.mode & kSingleModes) != 0) {}
 
 DecodeMode Translator::decode_mode() const {
     DecodeMode decode_mode;
@@ -21,7 +21,7 @@ DecodeMode Translator::decode_mode() const {
 // ---- values ----
 
 ValueId Translator::reg(unsigned number, unsigned size, bool high) {
-    const ValueId full = slot(kSlotGpr + number);
+    const ValueId full = gpr(number);
     if (high) {
         return b.emit(Op::hi8, Type::kI8, {full});
     }
@@ -117,7 +117,7 @@ ValueId Translator::effective_offset() {
 
 ValueId Translator::linear(unsigned segment, ValueId offset64) {
     if (code64()) {
-        return segment == kFs || segment == kGs ? b.add(slot(kSlotSegBase + segment), offset64) : offset64;
+        return segment == kFs || segment == kGs ? b.add(seg_base(segment), offset64) : offset64;
     }
     const std::uint32_t flat = segment == kCs                        ? kModeCsBaseZero
                                : segment == kFs || segment == kGs ? 0u
@@ -125,7 +125,7 @@ ValueId Translator::linear(unsigned segment, ValueId offset64) {
     if ((mode & flat) != 0) {
         return masked(offset64, 4);
     }
-    return masked(b.add(slot(kSlotSegBase + segment), offset64), 4);
+    return masked(b.add(seg_base(segment), offset64), 4);
 }
 
 ValueId Translator::access(unsigned segment, ValueId offset64, unsigned size, bool write) {
@@ -145,7 +145,7 @@ ValueId Translator::mem_address(unsigned size, bool write) {
 // ---- stack ----
 
 ValueId Translator::stack_offset(std::int64_t add) {
-    return masked(b.add_imm(slot(kSlotGpr + kRsp), add), stack_size());
+    return masked(b.add_imm(gpr(kRsp), add), stack_size());
 }
 
 ValueId Translator::push_address(unsigned size, unsigned below) {
@@ -162,7 +162,7 @@ void Translator::set_sp(ValueId value64) {
     if (stack_size() == 2) {
         set_reg(kRsp, 2, b.trunc(value64, Type::kI16));
     } else {
-        set_slot(kSlotGpr + kRsp, value64);
+        set_gpr(kRsp, value64);
     }
 }
 
@@ -182,7 +182,7 @@ ValueId Translator::eip_of(std::int32_t page_offset) {
         return value;
     }
     if ((mode & kModeCsBaseZero) == 0) {
-        value = b.sub(value, slot(kSlotSegBase + kCs));
+        value = b.sub(value, seg_base(kCs));
     }
     return masked(value, 4);
 }

@@ -53,8 +53,15 @@ public:
     void set_reg(unsigned number, unsigned size, ValueId value, bool high = false);
     ValueId slot(unsigned number) { return b.get(static_cast<tcg::Slot>(number)); }
     void set_slot(unsigned number, ValueId value) { b.set(static_cast<tcg::Slot>(number), value); }
+    ValueId gpr(unsigned number) { return slot(kSlotGpr + number); }
+    void set_gpr(unsigned number, ValueId value) { set_slot(kSlotGpr + number, value); }
+    ValueId seg_base(unsigned segment) { return slot(kSlotSegBase + segment); }
+    void set_seg_base(unsigned segment, ValueId value) { set_slot(kSlotSegBase + segment, value); }
     ValueId flags_bits() { return b.emit(Op::f_bits, Type::kI32, {b.flags()}); }
-    ValueId flags_of(Op op, std::initializer_list<ValueId> args) { return b.emit(op, Type::kFlags, args); }
+    /// A flags value; the operation's type is that of its first argument.
+    ValueId flags_of(Op op, std::initializer_list<ValueId> args) {
+        return b.emit(op, b.block().type_of(*args.begin()), args);
+    }
     ValueId cond_of(ValueId flags, Cond cc) {
         return b.emit(Op::cond, Type::kI8, {flags}, static_cast<std::uint16_t>(cc));
     }

@@ -99,6 +99,9 @@ enum SlotId : tcg::Slot {
     kSlotFsw = 51,       ///< i16
     kSlotFcw = 52,       ///< i16
     kSlotCr0 = 53, kSlotCr2, kSlotCr3, kSlotCr4, ///< i64
+    kSlotSelector = 57,  ///< + Seg, i16
+    kSlotKernelGsBase = 63, ///< i64
+    kSlotTscAux = 64,    ///< i64
     kSlotCount
 };
 
