@@ -125,6 +125,10 @@ void I8254::write_port61(std::uint8_t value) {
 /// Counter 0 changed: drives IRQ 0 and arms the timer for the next change.
 void I8254::update() {
     irq0_.set(counters_[0].output(now()));
+    arm_timer();
+}
+
+void I8254::arm_timer() {
     const I8254Counter::Tick next = counters_[0].next_change(now());
     if (next == I8254Counter::kNever) {
         timer_.disarm();
@@ -137,9 +141,12 @@ void I8254::update() {
 
 void I8254::on_timer() {
     if (counters_[0].mode() == 2) {
-        irq0_.lower();  // the low pulse of one tick
+        irq0_.lower();  // OUT was low for one tick
+        irq0_.raise();
+        arm_timer();
+    } else {
+        update();
     }
-    update();
 }
 
 void I8254::serialize(core::Archive& archive) {
@@ -151,7 +158,7 @@ void I8254::serialize(core::Archive& archive) {
     }
     archive.field("port61", port61_);
     if (archive.restoring()) {
-        update();
+        arm_timer();  // the wire's level is the state of who listens to it
     }
 }
 

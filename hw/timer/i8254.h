@@ -39,6 +39,7 @@ class I8254 final : public core::Device {
     std::uint8_t read_port61();
     void write_port61(std::uint8_t value);
     void update();
+    void arm_timer();
     void on_timer();
 
     core::Clocks& clocks_;
