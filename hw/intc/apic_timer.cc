@@ -150,7 +150,7 @@ void ApicTimer::serialize(core::Archive& archive) {
     archive.field("start_ns", start_ns_);
     archive.field("tsc_deadline", tsc_deadline_);
     bool armed = timer_.armed();
-    std::int64_t deadline = timer_.deadline_ns();
+    std::int64_t deadline = armed ? timer_.deadline_ns() : 0;
     archive.field("armed", armed);
     archive.field("deadline_ns", deadline);
     if (archive.restoring()) {

@@ -44,9 +44,10 @@ LocalApic::~LocalApic() {
     bus_.detach(*this);
 }
 
-void LocalApic::connect(core::Vcpu& vcpu, const core::TscPort* tsc) {
+void LocalApic::connect(core::Vcpu& vcpu) {
     vcpu_ = &vcpu;
-    timer_.connect_tsc(tsc);
+    timer_.connect_tsc(vcpu.tsc_port());
+    vcpu.connect_apic(this);
     pending_.store(false, std::memory_order_relaxed);
     update();
 }

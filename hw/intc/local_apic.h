@@ -35,9 +35,9 @@ class LocalApic final : public core::Device, public core::LocalApicPort, public 
     LocalApic(ApicBus& bus, core::Clocks& clocks, InterruptAcknowledge* ext_int, Config config);
     ~LocalApic() override;
 
-    /// The CPU that this APIC belongs to; before the machine first runs. `tsc` may be null (no
-    /// TSC-deadline mode).
-    void connect(core::Vcpu& vcpu, const core::TscPort* tsc);
+    /// The CPU that this APIC belongs to: connects both ways; before the machine first runs. A CPU
+    /// without a TSC port has no TSC-deadline mode here.
+    void connect(core::Vcpu& vcpu);
 
     /// Local interrupt pins: 0 is LINT0, 1 is LINT1.
     void set_irq(int input, bool level) override;

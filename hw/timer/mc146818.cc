@@ -61,6 +61,8 @@ constexpr std::int64_t kHalfPeriodsPerSecond = 65'536;
 /// arithmetic on it does not overflow.
 constexpr std::int64_t kEarliestSecond = -4'000'000'000;
 constexpr std::int64_t kLatestSecond = 9'000'000'000;
+/// How far a clock that was set to a limit may have run since.
+constexpr std::int64_t kSlackSeconds = 100'000'000;
 constexpr std::int64_t kNever = INT64_MAX;
 
 std::int64_t zone_offset_ns(const core::Clocks& clocks) {
@@ -381,8 +383,8 @@ void Mc146818::serialize(core::Archive& archive) {
     archive.bytes("cmos", memory_);
     if (archive.restoring()) {
         const __int128 now = static_cast<__int128>(clocks_.now(core::ClockType::kHost)) + offset_ns_;
-        if (now < static_cast<__int128>(kEarliestSecond) * kSecond ||
-            now > static_cast<__int128>(kLatestSecond) * kSecond) {
+        if (now < static_cast<__int128>(kEarliestSecond - kSlackSeconds) * kSecond ||
+            now > static_cast<__int128>(kLatestSecond + kSlackSeconds) * kSecond) {
             archive.fail("offset_ns is out of range");
             offset_ns_ = 0;
         }
