@@ -122,12 +122,11 @@ void ApicTimer::arm_tsc_deadline() {
         timer_.arm(now);
         return;
     }
-    const unsigned __int128 wait =
-        static_cast<unsigned __int128>(tsc_deadline_ - tsc) * core::kNanosecondsPerSecond /
-            tsc_->tsc_hz() +
-        1;
-    timer_.arm(now + static_cast<std::int64_t>(
-                         std::min<unsigned __int128>(wait, static_cast<std::uint64_t>(kFarthestNs))));
+    const unsigned __int128 wait = static_cast<unsigned __int128>(tsc_deadline_ - tsc) *
+                                       core::kNanosecondsPerSecond / tsc_->tsc_hz() +
+                                   1;
+    timer_.arm(now + static_cast<std::int64_t>(std::min<unsigned __int128>(
+                         wait, static_cast<std::uint64_t>(kFarthestNs))));
 }
 
 void ApicTimer::on_expiry() {

@@ -164,7 +164,7 @@ void I8259::write_init_word(std::uint8_t value) {
     switch (init_state_) {
         case InitState::kIcw2:
             vector_base_ = value & 0xf8;
-            init_state_ = !single_       ? InitState::kIcw3
+            init_state_ = !single_      ? InitState::kIcw3
                           : needs_icw4_ ? InitState::kIcw4
                                         : InitState::kReady;
             break;

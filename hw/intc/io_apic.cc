@@ -56,8 +56,7 @@ IoApic::IoApic(InterruptMessagePort& port) : port_(port), registers_("ioapic", k
                         end_of_interrupt(static_cast<std::uint8_t>(value));
                         return 0;
                     }});
-    region_ =
-        core::MemoryRegion::io("ioapic", kRegionSize, registers_, {.min = 4, .max = 4});
+    region_ = core::MemoryRegion::io("ioapic", kRegionSize, registers_, {.min = 4, .max = 4});
     IoApic::reset();
 }
 
@@ -137,7 +136,8 @@ void IoApic::service(unsigned pin) {
     }
     const auto mode = static_cast<DeliveryMode>(entry >> kModeShift & 7);
     if (mode == DeliveryMode::kRemoteRead || mode == DeliveryMode::kStartUp) {
-        util::log_write(util::kLogGuestErrors, "ioapic: pin {} has a reserved delivery mode\n", pin);
+        util::log_write(util::kLogGuestErrors, "ioapic: pin {} has a reserved delivery mode\n",
+                        pin);
         return;
     }
     const bool has_eoi = mode == DeliveryMode::kFixed || mode == DeliveryMode::kLowestPriority;

@@ -31,33 +31,32 @@ IsaPic::IsaPic()
 
 void IsaPic::add_chip_ports(core::RegisterBank& bank, I8259& chip) {
     for (const bool a0 : {false, true}) {
-        bank.add({.offset = a0,
-                  .name = a0 ? "ICW2-4/OCW1" : "ICW1/OCW2-3",
-                  .on_read =
-                      [this, &chip, a0](std::uint64_t) -> std::uint64_t {
-                          const std::uint8_t value = chip.read(a0);
-                          update();  // a poll is an acknowledge
-                          return value;
-                      },
-                  .write_value = [this, &chip, a0](std::uint64_t, std::uint64_t value)
-                      -> std::uint64_t {
-                      chip.write(a0, static_cast<std::uint8_t>(value));
-                      update();
-                      return 0;
-                  }});
+        bank.add(
+            {.offset = a0,
+             .name = a0 ? "ICW2-4/OCW1" : "ICW1/OCW2-3",
+             .on_read = [this, &chip, a0](std::uint64_t) -> std::uint64_t {
+                 const std::uint8_t value = chip.read(a0);
+                 update();  // a poll is an acknowledge
+                 return value;
+             },
+             .write_value = [this, &chip, a0](std::uint64_t, std::uint64_t value) -> std::uint64_t {
+                 chip.write(a0, static_cast<std::uint8_t>(value));
+                 update();
+                 return 0;
+             }});
     }
 }
 
 void IsaPic::add_elcr_port(core::hwaddr offset, std::string_view name, I8259& chip) {
-    elcr_ports_.add({.offset = offset,
-                     .name = name,
-                     .on_read = [&chip](std::uint64_t) -> std::uint64_t { return chip.elcr(); },
-                     .write_value = [this, &chip](std::uint64_t, std::uint64_t value)
-                         -> std::uint64_t {
-                         chip.set_elcr(static_cast<std::uint8_t>(value));
-                         update();
-                         return 0;
-                     }});
+    elcr_ports_.add(
+        {.offset = offset,
+         .name = name,
+         .on_read = [&chip](std::uint64_t) -> std::uint64_t { return chip.elcr(); },
+         .write_value = [this, &chip](std::uint64_t, std::uint64_t value) -> std::uint64_t {
+             chip.set_elcr(static_cast<std::uint8_t>(value));
+             update();
+             return 0;
+         }});
 }
 
 void IsaPic::map(core::MemoryRegion& io_root) {

@@ -33,9 +33,7 @@ class IsaPic final : public core::Device, public core::IrqSink, public Interrupt
     /// Places the ports.
     void map(core::MemoryRegion& io_root);
 
-    [[nodiscard]] core::IrqLine irq(unsigned number) {
-        return {*this, static_cast<int>(number)};
-    }
+    [[nodiscard]] core::IrqLine irq(unsigned number) { return {*this, static_cast<int>(number)}; }
     void set_irq(int input, bool level) override;
 
     [[nodiscard]] bool interrupt_asserted() const override { return output_level_; }

@@ -35,7 +35,10 @@ void assign(std::array<std::uint32_t, 8>& bits, unsigned vector, bool value) {
 
 LocalApic::LocalApic(ApicBus& bus, core::Clocks& clocks, InterruptAcknowledge* ext_int,
                      Config config)
-    : bus_(bus), ext_int_(ext_int), config_(config), timer_(clocks, [this] { raise_local(kTimer); }) {
+    : bus_(bus),
+      ext_int_(ext_int),
+      config_(config),
+      timer_(clocks, [this] { raise_local(kTimer); }) {
     bus_.attach(*this);
     LocalApic::reset();
 }
@@ -191,8 +194,9 @@ bool LocalApic::set_apic_base(std::uint64_t value) {
         return false;
     }
     if ((value & ~0xfffull) != kBaseAddress) {
-        util::log_write(util::kLogUnimp, "apic: base {:#x} is kept, but the registers stay at {:#x}\n",
-                        value, kBaseAddress);
+        util::log_write(util::kLogUnimp,
+                        "apic: base {:#x} is kept, but the registers stay at {:#x}\n", value,
+                        kBaseAddress);
     }
     apic_base_.store(value, std::memory_order_relaxed);
     if (from != 0 && to == 0) {

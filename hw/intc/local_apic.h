@@ -25,10 +25,10 @@ class ApicBus;
 class LocalApic final : public core::Device, public core::LocalApicPort, public core::IrqSink {
   public:
     struct Config {
-        std::uint32_t id = 0;           ///< initial APIC ID
-        bool bootstrap = false;         ///< IA32_APIC_BASE.BSP
-        bool x2apic = true;             ///< the CPU model has x2APIC
-        unsigned physical_bits = 40;    ///< MAXPHYADDR
+        std::uint32_t id = 0;         ///< initial APIC ID
+        bool bootstrap = false;       ///< IA32_APIC_BASE.BSP
+        bool x2apic = true;           ///< the CPU model has x2APIC
+        unsigned physical_bits = 40;  ///< MAXPHYADDR
     };
 
     /// Attaches itself to `bus`. `ext_int` answers ExtINT acknowledges; may be null.

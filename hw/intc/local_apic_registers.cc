@@ -1,5 +1,5 @@
-// The local APIC's registers: one table for the xAPIC page (offset = index << 4) and the x2APIC MSRs
-// (0x800 + index). SDM vol. 3, tables 11-1 and 11-6.
+// The local APIC's registers: one table for the xAPIC page (offset = index << 4) and the x2APIC
+// MSRs (0x800 + index). SDM vol. 3, tables 11-1 and 11-6.
 #include <array>
 
 #include "hw/intc/apic_bus.h"
@@ -130,8 +130,12 @@ constexpr ApicRegisters::Table ApicRegisters::make_table() {
     constexpr std::uint32_t kCommon = kLvtVector | kLvtMasked;
     constexpr std::uint32_t kWithMode = kCommon | kLvtMode;
     constexpr std::array<std::uint32_t, LocalApic::kLvtCount> kValid = {
-        kCommon | kLvtTimerMode, kWithMode, kWithMode, kWithMode | kLvtPolarity | kLvtLevel,
-        kWithMode | kLvtPolarity | kLvtLevel, kCommon};
+        kCommon | kLvtTimerMode,
+        kWithMode,
+        kWithMode,
+        kWithMode | kLvtPolarity | kLvtLevel,
+        kWithMode | kLvtPolarity | kLvtLevel,
+        kCommon};
     constexpr std::array<const char*, LocalApic::kLvtCount> kNames = {
         "LVT timer", "LVT thermal", "LVT performance", "LVT LINT0", "LVT LINT1", "LVT error"};
     for (unsigned i = 0; i < LocalApic::kLvtCount; ++i) {
@@ -258,8 +262,7 @@ void LocalApic::write_lvt(Lvt entry, std::uint32_t value) {
     }
     lvt_[entry] = now;
     if (entry == kTimer) {
-        timer_.set_mode(
-            static_cast<ApicTimer::Mode>((now & kLvtTimerMode) >> kLvtTimerModeShift));
+        timer_.set_mode(static_cast<ApicTimer::Mode>((now & kLvtTimerMode) >> kLvtTimerModeShift));
     } else if (entry == kLint0 && lint_level_[0] && (now & kLvtLevel)) {
         raise_local(kLint0);  // a level that waited for its entry
     }

@@ -8,12 +8,12 @@ namespace rhea::hw {
 
 struct CivilTime {
     std::int64_t year = 1970;
-    int month = 1;        ///< 1..12
-    int day = 1;          ///< 1..31
+    int month = 1;  ///< 1..12
+    int day = 1;    ///< 1..31
     int hour = 0;
     int minute = 0;
     int second = 0;
-    int weekday = 4;      ///< 0: Sunday
+    int weekday = 4;  ///< 0: Sunday
 };
 
 [[nodiscard]] constexpr std::int64_t floor_div(std::int64_t a, std::int64_t b) {

@@ -30,17 +30,17 @@ I8254::I8254(core::Clocks& clocks, core::IrqLine irq0)
     for (unsigned i = 0; i < counters_.size(); ++i) {
         static constexpr std::array<std::string_view, 3> kNames = {"counter 0", "counter 1",
                                                                    "counter 2"};
-        registers_.add({.offset = i,
-                        .name = kNames[i],
-                        .on_read = [this, i](std::uint64_t) -> std::uint64_t {
-                            return counters_[i].read(now());
-                        },
-                        .write_value = [this, i](std::uint64_t, std::uint64_t value)
-                            -> std::uint64_t {
-                            counters_[i].write(static_cast<std::uint8_t>(value), now());
-                            update();
-                            return 0;
-                        }});
+        registers_.add(
+            {.offset = i,
+             .name = kNames[i],
+             .on_read = [this, i](std::uint64_t) -> std::uint64_t {
+                 return counters_[i].read(now());
+             },
+             .write_value = [this, i](std::uint64_t, std::uint64_t value) -> std::uint64_t {
+                 counters_[i].write(static_cast<std::uint8_t>(value), now());
+                 update();
+                 return 0;
+             }});
     }
     registers_.add({.offset = 3,
                     .name = "control word",

@@ -48,8 +48,8 @@ constexpr std::uint8_t kAf = 0x20;
 constexpr std::uint8_t kUf = 0x10;
 
 constexpr std::uint8_t kVrt = 0x80;
-constexpr std::uint8_t kPm = 0x80;         ///< hours in 12-hour mode
-constexpr std::uint8_t kDontCare = 0xc0;   ///< alarm bytes 0xc0..0xff match always
+constexpr std::uint8_t kPm = 0x80;        ///< hours in 12-hour mode
+constexpr std::uint8_t kDontCare = 0xc0;  ///< alarm bytes 0xc0..0xff match always
 
 /// UIP is set for the 244 us before an update cycle and the 1984 us of it (datasheet, figure 14).
 constexpr std::int64_t kUipNs = 244'000 + 1'984'000;
@@ -76,8 +76,9 @@ std::int64_t zone_offset_ns(const core::Clocks& clocks) {
 Mc146818::Mc146818(core::Clocks& clocks, core::IrqLine irq8, Config config)
     : clocks_(clocks),
       irq8_(irq8),
-      offset_ns_(std::clamp(config.offset_ns, kEarliestSecond * kSecond, -kEarliestSecond * kSecond) +
-                 (config.local_time ? zone_offset_ns(clocks) : 0)),
+      offset_ns_(
+          std::clamp(config.offset_ns, kEarliestSecond * kSecond, -kEarliestSecond * kSecond) +
+          (config.local_time ? zone_offset_ns(clocks) : 0)),
       timer_(clocks, core::ClockType::kHost,
              [this] {
                  catch_up();
@@ -96,11 +97,13 @@ Mc146818::Mc146818(core::Clocks& clocks, core::IrqLine irq8, Config config)
     const auto nothing = [](std::uint64_t) -> std::uint64_t { return 0xff; };  // write-only
     // Bit 7 of port 0x70 masks NMI, which nothing in this machine raises through it.
     add(0, "INDEX", nothing, [this](std::uint8_t value) { index_ = value & 0x7f; });
-    add(1, "DATA", [this](std::uint64_t) -> std::uint64_t { return read(index_); },
+    add(
+        1, "DATA", [this](std::uint64_t) -> std::uint64_t { return read(index_); },
         [this](std::uint8_t value) { write(index_, value); });
     add(2, "EXTENDED INDEX", nothing,
         [this](std::uint8_t value) { extended_index_ = value | 0x80; });
-    add(3, "EXTENDED DATA", [this](std::uint64_t) -> std::uint64_t { return reg(extended_index_); },
+    add(
+        3, "EXTENDED DATA", [this](std::uint64_t) -> std::uint64_t { return reg(extended_index_); },
         [this](std::uint8_t value) { reg(extended_index_) = value; });
     region_ = core::MemoryRegion::io("rtc", 4, ports_, {.min = 1, .max = 1});
     extended_index_ = 0x80;
@@ -382,7 +385,8 @@ void Mc146818::serialize(core::Archive& archive) {
     archive.field("extended_index", extended_index_);
     archive.bytes("cmos", memory_);
     if (archive.restoring()) {
-        const __int128 now = static_cast<__int128>(clocks_.now(core::ClockType::kHost)) + offset_ns_;
+        const __int128 now =
+            static_cast<__int128>(clocks_.now(core::ClockType::kHost)) + offset_ns_;
         if (now < static_cast<__int128>(kEarliestSecond - kSlackSeconds) * kSecond ||
             now > static_cast<__int128>(kLatestSecond + kSlackSeconds) * kSecond) {
             archive.fail("offset_ns is out of range");

@@ -34,8 +34,7 @@ TEST(InterruptFuzz, Pic) {
     IsaPic pic, other;
     pic.connect_output(output.line());
     pic.map(*io.root);
-    test::hammer("isa-pic",
-                 {{io.space, 0x20, 2}, {io.space, 0xa0, 2}, {io.space, 0x4d0, 2}},
+    test::hammer("isa-pic", {{io.space, 0x20, 2}, {io.space, 0xa0, 2}, {io.space, 0x4d0, 2}},
                  [&](FuzzRandom& random) {
                      pic.set_irq(static_cast<int>(random() % 18) - 1, random() % 2);
                      if (random() % 4 == 0) {
@@ -104,8 +103,10 @@ TEST(InterruptFuzz, ApicsAndPicTogether) {
     io_apic.map(*memory.root);
     pic.map(*io.root);
     const std::vector<test::FuzzRange> ranges = {
-        {memory.space, 0xfee00000, 0x400},  {memory.space, 0xfee00000, 0x100000},
-        {memory.space, 0xfec00000, 0x50},   {io.space, 0x20, 2},
+        {memory.space, 0xfee00000, 0x400},
+        {memory.space, 0xfee00000, 0x100000},
+        {memory.space, 0xfec00000, 0x50},
+        {io.space, 0x20, 2},
         {io.space, 0xa0, 2},
     };
     test::hammer("apic", ranges, [&](FuzzRandom& random) {
@@ -121,7 +122,8 @@ TEST(InterruptFuzz, ApicsAndPicTogether) {
                 apic.acknowledge();
                 break;
             case 2:
-                apic.x2apic_write(0x7ff + random() % 0x102, random() % 2 ? random() : random() % 512);
+                apic.x2apic_write(0x7ff + random() % 0x102,
+                                  random() % 2 ? random() : random() % 512);
                 break;
             case 3:
                 apic.x2apic_read(0x7ff + random() % 0x102, value);
@@ -155,8 +157,7 @@ TEST(InterruptFuzz, ApicsAndPicTogether) {
                 clocks.advance(static_cast<std::int64_t>(random() % 10'000));
         }
         for (unsigned i = 0; i < 2; ++i) {
-            ASSERT_EQ(apics[i]->interrupt_pending(),
-                      (vcpus[i].requests & core::kRequestIntr) != 0);
+            ASSERT_EQ(apics[i]->interrupt_pending(), (vcpus[i].requests & core::kRequestIntr) != 0);
         }
     });
     core::Vcpu::set_current(nullptr);
