@@ -1,0 +1,254 @@
+// Loads, stores and jumps that missed their inline check: page walk, TLB fill, device access, page-crossing pieces,
+// stores into translated code.
+#include "accel/tcg/slow_paths.h"
+
+#include "accel/tcg/lockstep.h"
+
+#include <bit>
+#include <cstring>
+
+namespace rhea::accel {
+
+using namespace tcg;
+
+namespace {
+thread_local TcgVcpu *t_current = nullptr;
+
+constexpr unsigned kLoadIntent = kMemWriteIntent;
+} // namespace
+
+TcgVcpu *SlowPaths::current() { return t_current; }
+SlowPaths::Scope::Scope(TcgVcpu &vcpu) : previous(t_current) { t_current = &vcpu; }
+SlowPaths::Scope::~Scope() { t_current = previous; }
+
+MemoryCallbacks SlowPaths::callbacks() {
+    return MemoryCallbacks{
+        .load = [](void *, std::uint64_t address, unsigned size, unsigned flags,
+                   void *data) { t_current->slow_load(address, size, flags, data); },
+        .store = [](void *, std::uint64_t address, unsigned size, unsigned flags,
+                    const void *data) { t_current->slow_store(address, size, flags, data); },
+        .probe_write = [](void *, std::uint64_t address, unsigned size,
+                          unsigned flags) { return t_current->probe_write(address, size, flags); },
+        .find_block = [](void *, std::uint64_t pc) { return t_current->find_block(pc); },
+    };
+}
+
+core::RamBlock *TcgVcpu::ram_block_of(const std::uint8_t *host, std::uint64_t *offset) const {
+    for (core::RamBlock *block : ram_blocks()) {
+        const auto distance = static_cast<std::uint64_t>(host - block->host());
+        if (distance < block->size()) {
+            *offset = distance;
+            return block;
+        }
+    }
+    return nullptr;
+}
+
+TcgVcpu::DataPage TcgVcpu::data_page(std::uint64_t linear, Access access) {
+    DataPage page;
+    if (!frontend_->canonical(linear)) {
+        frontend_->raise_not_canonical(linear);
+        page.fault = true;
+        return page;
+    }
+    Translation translation;
+    const unsigned mode = frontend_->mode() & kWindowModeMask;
+    if (!frontend_->walk(linear, access, mode, true, translation)) {
+        page.fault = true;
+        return page;
+    }
+    page.physical = translation.physical;
+    const core::FlatRange *range = memory_.view().find(translation.physical);
+    if (!range || !range->host)
+        return page;
+    page.host = range->host + (translation.physical - range->start);
+    page.readonly = range->readonly;
+    std::uint64_t offset = 0;
+    page.block = ram_block_of(page.host, &offset);
+    const core::hwaddr page_start = translation.physical & core::kPageMask;
+    // The whole page must be one kind of memory, else every access takes this path.
+    if (!page.block || page_start < range->start || page_start + core::kPageSize - range->start > range->size)
+        return page;
+    const std::uint8_t *host_page = page.host - (linear & ~core::kPageMask);
+    if ((reinterpret_cast<std::uint64_t>(host_page) & ~core::kPageMask) != 0)
+        return page;
+    const bool has_code = page.block->page_flags(offset).load(std::memory_order_acquire) & core::RamBlock::kPageHasCode;
+    if (lockstep_ && lockstep_->recording())
+        return page;
+    tlb_->fill({.linear_page = linear & core::kPageMask,
+                .host_page = host_page,
+                .read = translation.readable,
+                .write = translation.writable && !page.readonly && !has_code,
+                .execute = translation.executable,
+                .global = translation.global,
+                .page_size = translation.page_size});
+    return page;
+}
+
+void TcgVcpu::load_piece(const DataPage &page, unsigned size, std::uint8_t *data) {
+    if (page.host) {
+        if (size == 8 && (reinterpret_cast<std::uint64_t>(page.host) & 7) == 0) {
+            const std::uint64_t value = std::atomic_ref<std::uint64_t>(*reinterpret_cast<std::uint64_t *>(page.host)).load(std::memory_order_relaxed);
+            std::memcpy(data, &value, 8);
+        } else {
+            std::memcpy(data, page.host, size);
+        }
+        return;
+    }
+    if (lockstep_ && lockstep_->recording()) {
+        lockstep_->give_up(); // a device may not be read twice
+        return;
+    }
+    TcgCounters::bump(counters_.mmio);
+    for (unsigned done = 0; done < size;) {
+        const unsigned piece = std::min(8u, std::bit_floor(size - done));
+        const std::uint64_t value = memory_.load(page.physical + done, piece);
+        std::memcpy(data + done, &value, piece);
+        done += piece;
+    }
+}
+
+bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
+    std::uint64_t offset = 0;
+    core::RamBlock *block = page.block ? page.block : ram_block_of(page.host, &offset);
+    if (!block)
+        return false;
+    offset = static_cast<std::uint64_t>(page.host - block->host());
+    if (!(block->page_flags(offset).load(std::memory_order_acquire) & core::RamBlock::kPageHasCode))
+        return false;
+    TcgCounters::bump(counters_.code_writes);
+    const std::uint64_t ram_addr = block->ram_base() + offset;
+    if (!cache_->touches_code(ram_addr, size))
+        return false;
+    if (lockstep_ && lockstep_->recording()) {
+        lockstep_->give_up();
+        head_->exception_pending = kRestartSingle;
+        return true;
+    }
+    if (in_generated_code_ && cold_->slow_site) {
+        const TranslationBlock *running = cache_->find_by_host_pc(cold_->slow_site);
+        if (running && BlockCache::overlaps(*running, ram_addr, size)) {
+            head_->exception_pending = kRestartSingle;
+            return true;
+        }
+    }
+    invalidate(ram_addr, size);
+    return false;
+}
+
+void TcgVcpu::store_piece(const DataPage &page, unsigned size, const std::uint8_t *data) {
+    const bool recording = lockstep_ && lockstep_->recording();
+    if (page.host && !page.readonly) {
+        if (recording)
+            lockstep_->note_store(page.host, size);
+        if (size == 8 && (reinterpret_cast<std::uint64_t>(page.host) & 7) == 0) {
+            std::uint64_t value;
+            std::memcpy(&value, data, 8);
+            std::atomic_ref<std::uint64_t>(*reinterpret_cast<std::uint64_t *>(page.host)).store(value, std::memory_order_relaxed);
+        } else {
+            std::memcpy(page.host, data, size);
+        }
+        return;
+    }
+    if (recording) {
+        lockstep_->give_up();
+        return;
+    }
+    TcgCounters::bump(counters_.mmio);
+    for (unsigned done = 0; done < size;) {
+        const unsigned piece = std::min(8u, std::bit_floor(size - done));
+        std::uint64_t value = 0;
+        std::memcpy(&value, data + done, piece);
+        memory_.store(page.physical + done, value, piece);
+        done += piece;
+    }
+}
+
+void TcgVcpu::slow_load(std::uint64_t address, unsigned size, unsigned flags, void *data) {
+    TcgCounters::bump(counters_.slow_loads);
+    if ((flags & kMemAlign16) && (address & 15)) {
+        frontend_->raise_alignment(address);
+        return;
+    }
+    const Access access = (flags & kLoadIntent) ? Access::kWrite : Access::kRead;
+    auto *bytes = static_cast<std::uint8_t *>(data);
+    const auto first = static_cast<unsigned>(std::min<std::uint64_t>(size, core::kPageSize - (address & ~core::kPageMask)));
+    const DataPage page = data_page(address, access);
+    if (page.fault)
+        return;
+    if (first == size) {
+        load_piece(page, size, bytes);
+        return;
+    }
+    const DataPage second = data_page(frontend_->wrap(address + first), access);
+    if (second.fault)
+        return;
+    load_piece(page, first, bytes);
+    load_piece(second, size - first, bytes + first);
+}
+
+void TcgVcpu::slow_store(std::uint64_t address, unsigned size, unsigned flags, const void *data) {
+    TcgCounters::bump(counters_.slow_stores);
+    if ((flags & kMemAlign16) && (address & 15)) {
+        frontend_->raise_alignment(address);
+        return;
+    }
+    const auto *bytes = static_cast<const std::uint8_t *>(data);
+    const auto first = static_cast<unsigned>(std::min<std::uint64_t>(size, core::kPageSize - (address & ~core::kPageMask)));
+    const DataPage page = data_page(address, Access::kWrite);
+    if (page.fault)
+        return;
+    DataPage second;
+    if (first != size) {
+        second = data_page(frontend_->wrap(address + first), Access::kWrite);
+        if (second.fault)
+            return;
+    }
+    if (page.host && !page.readonly && store_hits_code(page, first))
+        return;
+    if (first != size && second.host && !second.readonly && store_hits_code(second, size - first))
+        return;
+    store_piece(page, first, bytes);
+    if (first != size)
+        store_piece(second, size - first, bytes + first);
+}
+
+void *TcgVcpu::probe_write(std::uint64_t address, unsigned size, unsigned flags) {
+    TcgCounters::bump(counters_.slow_stores);
+    if ((flags & kMemAlign16) && (address & 15)) {
+        frontend_->raise_alignment(address);
+        return nullptr;
+    }
+    const DataPage page = data_page(address, Access::kWrite);
+    if (page.fault)
+        return nullptr;
+    if ((address & ~core::kPageMask) + size > core::kPageSize) {
+        data_page(frontend_->wrap((address | ~core::kPageMask) + 1), Access::kWrite);
+        return nullptr;
+    }
+    if (!page.host || page.readonly)
+        return nullptr;
+    if (store_hits_code(page, size))
+        return nullptr;
+    if (lockstep_ && lockstep_->recording())
+        lockstep_->note_store(page.host, size);
+    return page.host;
+}
+
+void *TcgVcpu::find_block(std::uint64_t pc) {
+    TcgCounters::bump(counters_.jump_cache_misses);
+    head_->pc = pc;
+    const std::uint8_t *host = tlb_->lookup_execute(pc);
+    if (!host || lockstep_)
+        return generator_->exit_next_entry();
+    std::uint64_t offset = 0;
+    const core::RamBlock *ram = ram_block_of(host, &offset);
+    TranslationBlock *block = ram ? cache_->find(ram->ram_base() + offset, running_mode_) : nullptr;
+    if (!block || !block->entry || block->ram_addr2 != ~0ull)
+        return generator_->exit_next_entry();
+    head_->pc_page = pc & core::kPageMask;
+    tlb_->jump_cache_insert(pc, block->entry);
+    return const_cast<std::uint8_t *>(block->entry);
+}
+
+} // namespace rhea::accel

@@ -1,0 +1,318 @@
+// The run loop. Each turn: pending work of others, requests, then a block; what the block came back for; again.
+#include "accel/tcg/tcg_vcpu.h"
+
+#include "accel/tcg/lockstep.h"
+#include "accel/tcg/slow_paths.h"
+#include "rhea/util/log.h"
+
+#include <fmt/format.h>
+
+namespace rhea::accel {
+
+using namespace tcg;
+
+TcgVcpu::TcgVcpu(unsigned index, std::unique_ptr<GuestFrontend> frontend, core::AddressSpace &memory,
+                 core::AddressSpace &io, core::Clocks &clocks, core::MachineRequests &requests, const TcgOptions &options)
+    : core::Vcpu(index), frontend_(std::move(frontend)), memory_(memory), io_(io), clocks_(clocks),
+      machine_requests_(requests), options_(options) {}
+
+TcgVcpu::~TcgVcpu() {
+    memory_.remove_listener(*this);
+    io_.remove_listener(*this);
+}
+
+util::Result<std::unique_ptr<TcgVcpu>> TcgVcpu::create(unsigned index, std::unique_ptr<GuestFrontend> frontend,
+                                                       core::AddressSpace &memory, core::AddressSpace &io,
+                                                       core::Clocks &clocks, core::MachineRequests &requests,
+                                                       const TcgOptions &options) {
+    std::unique_ptr<TcgVcpu> vcpu(
+        new TcgVcpu(index, std::move(frontend), memory, io, clocks, requests, options));
+    if (auto done = vcpu->initialise(); !done)
+        return util::fail(done.error());
+    return vcpu;
+}
+
+util::Result<void> TcgVcpu::initialise() {
+    auto windows = WindowMemory::create(kWindows);
+    if (!windows)
+        return util::fail(windows.error());
+    windows_ = std::move(*windows);
+    tlb_ = std::make_unique<TlbSet>(windows_->window_address(0), windows_->window_count());
+    head_ = static_cast<VcpuHead *>(windows_->state());
+    head_->canonical_state = reinterpret_cast<std::uint64_t>(head_);
+    cold_ = reinterpret_cast<VcpuCold *>(reinterpret_cast<std::uint8_t *>(head_) + frontend_->cold_offset());
+    cold_->vcpu = reinterpret_cast<std::uint64_t>(this);
+    cold_->window = tlb_->current();
+
+    const MemoryCallbacks callbacks = SlowPaths::callbacks();
+    interpreter_ = std::make_unique<Interpreter>(frontend_->description(), frontend_->cold_offset(), callbacks);
+    if (!options_.interpret) {
+        auto code = CodeMemory::create(options_.tb_size ? options_.tb_size : CodeMemory::kDefaultSize);
+        if (!code)
+            return util::fail(code.error());
+        code_ = std::move(*code);
+        generator_ = make_x64_generator(frontend_->description(), frontend_->cold_offset(), callbacks);
+        if (!generator_)
+            return util::fail("the translator needs a host CPU with BMI1, BMI2 and AVX2; "
+                              "-accel tcg,interp=on runs without them, slowly");
+        CodeBuffer thunks = code_->allocate(64 * 1024);
+        code_->commit(thunks, generator_->emit_thunks(thunks));
+    }
+    cache_ = std::make_unique<BlockCache>(generator_.get());
+    if (options_.check_interp)
+        lockstep_ = std::make_unique<Lockstep>(*this);
+    frontend_->attach(head_, *this);
+    memory_.add_listener(*this);
+    return {};
+}
+
+// ---- requests ------------------------------------------------------------------------------------------------------
+
+void TcgVcpu::request(std::uint32_t bits) {
+    requests_.fetch_or(bits, std::memory_order_acq_rel);
+    std::atomic_ref<std::uint32_t>(head_->exit_request).store(1, std::memory_order_release);
+}
+
+void TcgVcpu::clear_request(std::uint32_t bits) { requests_.fetch_and(~bits, std::memory_order_acq_rel); }
+
+bool TcgVcpu::has_work() { return (requests() & core::kRequestExit) || frontend_->has_work(); }
+
+void TcgVcpu::reset() {
+    requests_.store(0, std::memory_order_release);
+    frontend_->reset();
+    tlb_->flush_all(false);
+    mode_changed();
+}
+
+void TcgVcpu::serialize(core::Archive &archive) {
+    frontend_->serialize(archive);
+    if (archive.restoring()) {
+        drop_all_code(); // RAM was replaced behind the translations' back
+        tlb_->flush_all(false);
+        mode_changed();
+    }
+}
+
+std::string TcgVcpu::describe_registers() { return frontend_->describe_registers(); }
+
+core::TscPort *TcgVcpu::tsc_port() { return frontend_->tsc_port(); }
+
+void TcgVcpu::set_boot_state(const core::X86BootState &state) {
+    frontend_->set_boot_state(state);
+    mode_changed();
+}
+
+void TcgVcpu::request_machine_reset() { machine_requests_.request_reset(core::ShutdownCause::kGuestReset); }
+
+void TcgVcpu::switch_address_space(std::uint64_t, std::uint32_t pcid, bool keep) {
+    tlb_->switch_context(pcid, keep);
+    cold_->window = tlb_->current();
+}
+
+void TcgVcpu::flush_pcid(std::uint32_t pcid, bool all_pcids, bool keep_global) {
+    if (all_pcids)
+        tlb_->flush_all(keep_global);
+    else
+        tlb_->flush_context(pcid, keep_global);
+}
+
+void TcgVcpu::flush_pcid_page(std::uint32_t, std::uint64_t linear) { tlb_->flush_page(linear); }
+
+void TcgVcpu::mode_changed() {
+    const std::uint32_t mode = frontend_->mode();
+    // A jump cache entry holds for one mode word: another one in the same window must not find it.
+    if (((mode ^ running_mode_) & kWindowModeMask) == 0 && mode != running_mode_)
+        tlb_->flush_jump_caches();
+    running_mode_ = mode;
+    cold_->window = tlb_->select(mode & kWindowModeMask);
+}
+
+// ---- the loop --------------------------------------------------------------------------------------------------------
+
+std::optional<core::VcpuExit> TcgVcpu::outcome(GuestFrontend::Outcome outcome) {
+    switch (outcome) {
+    case GuestFrontend::Outcome::kRun:
+        return std::nullopt;
+    case GuestFrontend::Outcome::kHalt:
+        return core::vcpu_exit::Halted{};
+    case GuestFrontend::Outcome::kShutdown:
+        return core::vcpu_exit::Shutdown{};
+    case GuestFrontend::Outcome::kDebug:
+        return core::vcpu_exit::Debug{head_->pc};
+    }
+    return std::nullopt;
+}
+
+void TcgVcpu::drain_pending() {
+    if (flush_wanted_.exchange(false, std::memory_order_acq_rel))
+        tlb_->flush_all(false);
+    if (written_any_.exchange(false, std::memory_order_acq_rel)) {
+        std::vector<std::pair<std::uint64_t, std::size_t>> written;
+        {
+            std::lock_guard lock(written_mutex_);
+            written.swap(written_);
+        }
+        for (const auto &[ram_addr, length] : written)
+            invalidate(ram_addr, length);
+    }
+}
+
+std::optional<core::VcpuExit> TcgVcpu::handle_requests() {
+    std::atomic_ref<std::uint32_t>(head_->exit_request).store(0, std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    drain_pending();
+    if (requests() & core::kRequestExit) {
+        clear_request(core::kRequestExit);
+        return core::vcpu_exit::Interrupted{};
+    }
+    return outcome(frontend_->check_requests());
+}
+
+core::VcpuExit TcgVcpu::run() {
+    core::ViewGuard guard;
+    SlowPaths::Scope scope(*this);
+    last_exit_ = nullptr;
+    mode_changed();
+    if (auto exit = handle_requests())
+        return *exit;
+    for (;;) {
+        if (std::atomic_ref<std::uint32_t>(head_->exit_request).load(std::memory_order_acquire) != 0 || requests() != 0) {
+            last_exit_ = nullptr;
+            if (auto exit = handle_requests())
+                return *exit;
+            core::ViewGuard::quiescent();
+        }
+        if (auto exit = step())
+            return *exit;
+    }
+}
+
+std::optional<core::VcpuExit> TcgVcpu::step() {
+    if (cache_->has_garbage())
+        cache_->collect_garbage();
+    TranslationBlock *block = lookup_block(head_->pc);
+    if (!block) {
+        last_exit_ = nullptr;
+        if (head_->exception_pending)
+            return handle_exception();
+        return run_single(); // code in no RAM: one instruction at a time, by the interpreter
+    }
+    if (last_exit_) {
+        // Same page, same mode, and one page only: the two blocks stay together under any mapping.
+        if (block->ram_addr2 == ~0ull && last_exit_->source && last_exit_->source->valid &&
+            last_exit_->source->mode == block->mode &&
+            ((last_exit_->source->ram_addr ^ block->ram_addr) & core::kPageMask) == 0) {
+            cache_->chain(*last_exit_, *block);
+            TcgCounters::bump(counters_.chained);
+        }
+        last_exit_ = nullptr;
+    }
+    head_->pc_page = head_->pc & core::kPageMask;
+    if (util::log_enabled(util::kLogExec))
+        util::log_write(util::kLogExec, "Trace {}: {:016x} mode {:x}\n", index(), head_->pc, block->mode);
+    CodeExit exit;
+    cold_->slow_site = 0;
+    TcgCounters::bump(counters_.exits);
+    if (lockstep_) {
+        exit = lockstep_->run(*block);
+        if (!lockstep_->mismatch().empty())
+            return core::vcpu_exit::InternalError{lockstep_->mismatch()};
+    } else if (block->entry) {
+        in_generated_code_ = true;
+        exit = generator_->enter(head_, block->entry);
+        in_generated_code_ = false;
+    } else {
+        TcgCounters::bump(counters_.interpreted);
+        exit = interpreter_->run(head_, *block->ir);
+    }
+    switch (exit) {
+    case CodeExit::kNext:
+        return std::nullopt;
+    case CodeExit::kChain:
+        last_exit_ = reinterpret_cast<ExitSlot *>(cold_->exit_site);
+        return std::nullopt;
+    case CodeExit::kState:
+        mode_changed();
+        return head_->exception_pending ? handle_exception() : std::nullopt;
+    case CodeExit::kException:
+        return handle_exception();
+    }
+    return std::nullopt;
+}
+
+std::optional<core::VcpuExit> TcgVcpu::handle_exception() {
+    if (cold_->slow_site != 0 && generator_) {
+        if (const TranslationBlock *block = cache_->find_by_host_pc(cold_->slow_site)) {
+            if (!generator_->restore_state(head_, *block, cold_->slow_site))
+                return core::vcpu_exit::InternalError{
+                    fmt::format("no side table record for host pc {:#x}", cold_->slow_site)};
+        }
+        cold_->slow_site = 0;
+    }
+    if (head_->exception_pending == kRestartSingle) {
+        head_->exception_pending = 0;
+        TcgCounters::bump(counters_.restarts);
+        return run_single();
+    }
+    TcgCounters::bump(counters_.exceptions);
+    auto result = outcome(frontend_->deliver_exception());
+    mode_changed();
+    return result;
+}
+
+std::optional<core::VcpuExit> TcgVcpu::run_single() {
+    if (!translate_single(head_->pc))
+        return handle_exception();
+    head_->pc_page = head_->pc & core::kPageMask;
+    cold_->slow_site = 0;
+    TcgCounters::bump(counters_.interpreted);
+    const CodeExit exit = interpreter_->run(head_, ir_);
+    if (exit == CodeExit::kState)
+        mode_changed();
+    if (exit == CodeExit::kException || head_->exception_pending)
+        return handle_exception();
+    return std::nullopt;
+}
+
+// ---- changes made by others --------------------------------------------------------------------------------------
+
+void TcgVcpu::code_written(core::RamBlock &block, core::ram_addr_t offset, std::size_t length) {
+    if (SlowPaths::current() == this) {
+        invalidate(block.ram_base() + offset, length);
+        return;
+    }
+    {
+        std::lock_guard lock(written_mutex_);
+        written_.emplace_back(block.ram_base() + offset, length);
+    }
+    written_any_.store(true, std::memory_order_release);
+    std::atomic_ref<std::uint32_t>(head_->exit_request).store(1, std::memory_order_release);
+}
+
+void TcgVcpu::note_ram_block(core::RamBlock *block) {
+    const unsigned count = ram_block_count_.load(std::memory_order_acquire);
+    for (unsigned i = 0; i < count; ++i) {
+        if (ram_blocks_[i] == block)
+            return;
+    }
+    if (count == ram_blocks_.size())
+        return; // its pages are then used as slow memory: correct, and no machine has that many
+    ram_blocks_[count] = block;
+    ram_block_count_.store(count + 1, std::memory_order_release);
+}
+
+void TcgVcpu::view_changed(const core::FlatView &, const core::FlatView &new_view) {
+    for (const core::FlatRange &range : new_view.ranges) {
+        core::RamBlock *block = range.region ? range.region->ram_block() : nullptr;
+        if (block)
+            note_ram_block(block);
+    }
+    if (SlowPaths::current() == this) {
+        tlb_->flush_all(false);
+        return;
+    }
+    flush_wanted_.store(true, std::memory_order_release);
+    std::atomic_ref<std::uint32_t>(head_->exit_request).store(1, std::memory_order_release);
+}
+
+} // namespace rhea::accel

@@ -1,0 +1,230 @@
+#include "accel/tcg/tlb.h"
+
+#include <algorithm>
+
+namespace rhea::accel {
+
+using namespace tcg;
+
+TlbSet::TlbSet(std::uint64_t window0, unsigned windows) : window0_(window0), windows_(windows), window_(windows) {
+    context_[0].valid = true;
+    select(1);
+}
+
+std::uint64_t TlbSet::select(unsigned mode) {
+    const unsigned window = first_window(current_context_) + (windows_ == 1 ? 0 : mode);
+    if (windows_ == 1 && mode != current_mode_ && window_[0].in_use)
+        flush_window(0, false); // one window for every privilege: entries of the other mode must not be seen
+    if (!window_[window].in_use)
+        init_window(window);
+    current_mode_ = mode;
+    current_window_ = window;
+    current_address_ = address(window);
+    return current_address_;
+}
+
+void TlbSet::init_window(unsigned window) {
+    for (std::uint32_t offset : {kReadTagOffset, kWriteTagOffset, kExecTagOffset}) {
+        std::uint64_t *tags = array(window, offset);
+        for (unsigned i = 0; i < kTlbEntries; ++i)
+            tags[i] = invalid_tag(i);
+    }
+    std::fill_n(array(window, kJumpPcOffset), kJumpCacheEntries, kInvalidPc);
+    window_[window].in_use = true;
+    window_[window].used_count = 0;
+    window_[window].jump_cache_used = false;
+    window_[window].global.reset();
+}
+
+void TlbSet::clear_slot(unsigned window, unsigned slot) {
+    array(window, kReadTagOffset)[slot] = invalid_tag(slot);
+    array(window, kWriteTagOffset)[slot] = invalid_tag(slot);
+    array(window, kExecTagOffset)[slot] = invalid_tag(slot);
+}
+
+void TlbSet::fill(const TlbEntry &entry) {
+    const unsigned slot = tlb_index(entry.linear_page);
+    const unsigned w = current_window_;
+    Window &window = window_[w];
+    const std::uint64_t none = invalid_tag(slot);
+    // What was known of the same page stays (a read fill does not forget that it may be executed); another page's goes.
+    std::uint64_t *read = array(w, kReadTagOffset) + slot, *write = array(w, kWriteTagOffset) + slot,
+                  *exec = array(w, kExecTagOffset) + slot;
+    if (*read == none && *write == none && *exec == none && window.used_count <= window.used.size()) {
+        if (window.used_count < window.used.size())
+            window.used[window.used_count] = static_cast<std::uint16_t>(slot);
+        ++window.used_count;
+    }
+    *read = entry.read ? entry.linear_page : none;
+    *write = entry.write ? entry.linear_page : none;
+    *exec = entry.execute ? entry.linear_page : none;
+    array(w, kAddendOffset)[slot] = reinterpret_cast<std::uint64_t>(entry.host_page) - entry.linear_page;
+    window.global[slot] = entry.global;
+    ++fills_;
+    if (entry.page_size > 4096) {
+        auto &large = context_[current_context_].large;
+        const std::pair<std::uint64_t, std::uint64_t> range{entry.linear_page & ~(entry.page_size - 1), entry.page_size};
+        if (std::find(large.begin(), large.end(), range) == large.end()) {
+            if (large.size() < 64)
+                large.push_back(range);
+            else
+                large.assign(64, {0, 0}); // too many to tell: every INVLPG drops the context (size 0: matches all)
+        }
+    }
+}
+
+const std::uint8_t *TlbSet::lookup_execute(std::uint64_t linear) const {
+    const unsigned slot = tlb_index(linear);
+    if (array(current_window_, kExecTagOffset)[slot] != (linear & ~0xfffull))
+        return nullptr;
+    return reinterpret_cast<const std::uint8_t *>(linear + array(current_window_, kAddendOffset)[slot]);
+}
+
+void TlbSet::flush_window(unsigned w, bool keep_global) {
+    Window &window = window_[w];
+    if (!window.in_use)
+        return;
+    ++flushes_;
+    flush_jump_cache(w);
+    if (window.used_count <= window.used.size()) {
+        std::uint16_t kept = 0;
+        for (unsigned i = 0; i < window.used_count; ++i) {
+            const std::uint16_t slot = window.used[i];
+            if (keep_global && window.global[slot])
+                window.used[kept++] = slot;
+            else
+                clear_slot(w, slot);
+        }
+        window.used_count = kept;
+        return;
+    }
+    if (!keep_global || window.global.none()) {
+        init_window(w);
+        return;
+    }
+    for (unsigned slot = 0; slot < kTlbEntries; ++slot) {
+        if (!window.global[slot])
+            clear_slot(w, slot);
+    }
+}
+
+void TlbSet::flush_context_index(unsigned context, bool keep_global) {
+    for (unsigned i = 0; i < window_count(); ++i)
+        flush_window(first_window(context) + i, keep_global);
+    if (!keep_global)
+        context_[context].large.clear();
+}
+
+void TlbSet::flush_all(bool keep_global) {
+    const unsigned contexts = windows_ == 1 ? 1 : kContexts;
+    for (unsigned context = 0; context < contexts; ++context)
+        flush_context_index(context, keep_global);
+}
+
+void TlbSet::flush_page(std::uint64_t linear) {
+    const std::uint64_t page = linear & ~0xfffull;
+    const unsigned slot = tlb_index(page);
+    const unsigned contexts = windows_ == 1 ? 1 : kContexts;
+    for (unsigned context = 0; context < contexts; ++context) {
+        if (!context_[context].valid)
+            continue;
+        bool in_large = false;
+        for (const auto &[base, size] : context_[context].large)
+            in_large |= size == 0 || linear - base < size;
+        if (in_large) {
+            flush_context_index(context, false);
+            continue;
+        }
+        for (unsigned i = 0; i < window_count(); ++i) {
+            const unsigned w = first_window(context) + i;
+            if (!window_[w].in_use)
+                continue;
+            if (array(w, kReadTagOffset)[slot] == page || array(w, kWriteTagOffset)[slot] == page ||
+                array(w, kExecTagOffset)[slot] == page)
+                clear_slot(w, slot); // stays in `used`: listing a slot twice does no harm
+            flush_jump_cache(w);
+        }
+    }
+}
+
+int TlbSet::find_context(std::uint32_t pcid) const {
+    for (unsigned i = 0; i < kContexts; ++i) {
+        if (context_[i].valid && context_[i].pcid == pcid)
+            return static_cast<int>(i);
+    }
+    return -1;
+}
+
+void TlbSet::switch_context(std::uint32_t pcid, bool keep) {
+    if (windows_ == 1) {
+        if (context_[0].pcid != pcid)
+            flush_window(0, false);
+        else if (!keep)
+            flush_window(0, true);
+        context_[0].pcid = pcid;
+        select(current_mode_);
+        return;
+    }
+    int found = find_context(pcid);
+    if (found < 0) {
+        unsigned oldest = 0;
+        for (unsigned i = 0; i < kContexts; ++i) {
+            if (!context_[i].valid) {
+                oldest = i;
+                break;
+            }
+            if (context_[i].last_use < context_[oldest].last_use)
+                oldest = i;
+        }
+        flush_context_index(oldest, false);
+        context_[oldest].valid = true;
+        context_[oldest].pcid = pcid;
+        found = static_cast<int>(oldest);
+    } else if (!keep) {
+        flush_context_index(static_cast<unsigned>(found), true);
+    }
+    current_context_ = static_cast<unsigned>(found);
+    context_[current_context_].last_use = ++use_counter_;
+    select(current_mode_);
+}
+
+void TlbSet::flush_context(std::uint32_t pcid, bool keep_global) {
+    const int found = windows_ == 1 ? 0 : find_context(pcid);
+    if (found >= 0)
+        flush_context_index(static_cast<unsigned>(found), keep_global);
+}
+
+void TlbSet::revoke_write(const std::uint8_t *host_page) {
+    const auto host = reinterpret_cast<std::uint64_t>(host_page);
+    for (unsigned w = 0; w < windows_; ++w) {
+        if (!window_[w].in_use)
+            continue;
+        std::uint64_t *tags = array(w, kWriteTagOffset);
+        const std::uint64_t *addends = array(w, kAddendOffset);
+        for (unsigned slot = 0; slot < kTlbEntries; ++slot) {
+            if (tags[slot] + addends[slot] == host)
+                tags[slot] = invalid_tag(slot);
+        }
+    }
+}
+
+void TlbSet::flush_jump_cache(unsigned w) {
+    if (!window_[w].jump_cache_used)
+        return;
+    std::fill_n(array(w, kJumpPcOffset), kJumpCacheEntries, kInvalidPc);
+    window_[w].jump_cache_used = false;
+}
+
+void TlbSet::flush_jump_caches() {
+    for (unsigned w = 0; w < windows_; ++w)
+        flush_jump_cache(w);
+}
+
+void TlbSet::jump_cache_insert(std::uint64_t pc, const void *host) {
+    const unsigned slot = jump_cache_index(pc);
+    array(current_window_, kJumpHostOffset)[slot] = reinterpret_cast<std::uint64_t>(host);
+    array(current_window_, kJumpPcOffset)[slot] = pc;
+    window_[current_window_].jump_cache_used = true;
+}
+
+} // namespace rhea::accel

@@ -1,0 +1,92 @@
+// The software TLBs and jump caches of one vCPU: what lies in its windows, and which address space each one holds.
+//
+// A window belongs to (context, privilege mode); a context holds one PCID's translations. Only the vCPU's own thread
+// touches it. See include/rhea/tcg/state.h for the layout.
+#pragma once
+#include "rhea/tcg/state.h"
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+#include <vector>
+
+namespace rhea::accel {
+
+/// What one TLB fill says. Addresses are of the 4 KiB page.
+struct TlbEntry {
+    std::uint64_t linear_page = 0;
+    const std::uint8_t *host_page = nullptr;
+    bool read = false, write = false, execute = false;
+    bool global = false;
+    std::uint64_t page_size = 4096;
+};
+
+class TlbSet {
+public:
+    /// `window0` is the address of the first window; `windows` 24, or 1 where aliases are not to be had.
+    TlbSet(std::uint64_t window0, unsigned windows);
+
+    /// Selects the window for a privilege mode in the current context, and returns its address.
+    std::uint64_t select(unsigned mode);
+    std::uint64_t current() const { return current_address_; }
+
+    void fill(const TlbEntry &entry);
+    /// Host address of the byte at `linear` when the current window may execute it, else null.
+    const std::uint8_t *lookup_execute(std::uint64_t linear) const;
+
+    /// All contexts.
+    void flush_all(bool keep_global);
+    void flush_page(std::uint64_t linear);
+    /// The context of `pcid` becomes current; without `keep` its non-global entries go.
+    void switch_context(std::uint32_t pcid, bool keep);
+    void flush_context(std::uint32_t pcid, bool keep_global);
+    /// Stores to this host page must take the slow path from now on.
+    void revoke_write(const std::uint8_t *host_page);
+    void flush_jump_caches();
+    void jump_cache_insert(std::uint64_t pc, const void *host);
+
+    std::uint64_t flushes() const { return flushes_; }
+    std::uint64_t fills() const { return fills_; }
+
+private:
+    struct Window {
+        bool in_use = false;         ///< its arrays are initialised
+        bool jump_cache_used = false;
+        std::uint16_t used_count = 0; ///< entries of `used`; above its size: everything counts as used
+        std::array<std::uint16_t, 256> used{};
+        std::bitset<tcg::kTlbEntries> global;
+    };
+    struct Context {
+        std::uint32_t pcid = 0;
+        bool valid = false;
+        std::uint64_t last_use = 0;
+        /// Linear ranges that large pages covered (base, size): INVLPG inside one drops the whole context.
+        std::vector<std::pair<std::uint64_t, std::uint64_t>> large;
+    };
+
+    std::uint64_t address(unsigned window) const { return window0_ + std::uint64_t{window} * tcg::kWindowSize; }
+    std::uint64_t *array(unsigned window, std::uint32_t offset) const {
+        return reinterpret_cast<std::uint64_t *>(address(window) + offset);
+    }
+    unsigned first_window(unsigned context) const { return windows_ == 1 ? 0 : context * tcg::kModesPerContext; }
+    unsigned window_count() const { return windows_ == 1 ? 1 : tcg::kModesPerContext; }
+    void clear_slot(unsigned window, unsigned slot);
+    void init_window(unsigned window);
+    void flush_window(unsigned window, bool keep_global);
+    void flush_jump_cache(unsigned window);
+    void flush_context_index(unsigned context, bool keep_global);
+    int find_context(std::uint32_t pcid) const;
+
+    std::uint64_t window0_;
+    unsigned windows_;
+    std::vector<Window> window_;
+    std::array<Context, tcg::kContexts> context_;
+    unsigned current_context_ = 0;
+    unsigned current_mode_ = 1;
+    unsigned current_window_ = 0;
+    std::uint64_t current_address_ = 0;
+    std::uint64_t use_counter_ = 0;
+    std::uint64_t flushes_ = 0, fills_ = 0;
+};
+
+} // namespace rhea::accel

@@ -1,0 +1,23 @@
+// The translating accelerator.
+#pragma once
+#include "rhea/core/accelerator.h"
+#include "rhea/tcg/frontend.h"
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+
+namespace rhea::accel {
+
+struct TcgOptions {
+    bool check_interp = false; ///< check=interp: the interpreter in lockstep, for finding translator bugs
+    bool interpret = false;    ///< interp=on: no host code at all
+    std::size_t tb_size = 0;   ///< bytes of code memory; 0: default
+};
+
+/// Makes one vCPU's guest side: registers, MMU, translation.
+using FrontendFactory = std::function<std::unique_ptr<tcg::GuestFrontend>(unsigned index)>;
+
+std::unique_ptr<core::Accelerator> make_tcg_accelerator(const TcgOptions &options, FrontendFactory make_frontend);
+
+} // namespace rhea::accel

@@ -1,0 +1,84 @@
+// Translated blocks by physical identity: lookup, chaining, invalidation.
+//
+// A block is found by (ram_addr of its first byte, mode word). Every RAM page with blocks has a PageBlocks entry with a
+// bitmap of 64-byte granules that hold translated bytes: a store to a page with code invalidates only the blocks whose
+// bytes it touches.
+//
+// Threading: all changes are made by the vCPU thread that owns the cache, or while that thread is outside generated code.
+#pragma once
+#include "rhea/tcg/backend.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+namespace rhea::tcg {
+
+class BlockCache {
+public:
+    /// Called with the ram_addr of each page that has no blocks left.
+    using PageEmptied = std::function<void(std::uint64_t page)>;
+
+    explicit BlockCache(CodeGenerator *generator);
+    ~BlockCache();
+    BlockCache(const BlockCache &) = delete;
+    BlockCache &operator=(const BlockCache &) = delete;
+
+    TranslationBlock *find(std::uint64_t ram_addr, std::uint32_t mode) const;
+
+    /// Takes over a finished block and makes it visible; replaces one with the same key.
+    TranslationBlock *insert(std::unique_ptr<TranslationBlock> block);
+
+    /// Chains `slot` of one block to the entry of `target`.
+    void chain(ExitSlot &slot, TranslationBlock &target);
+
+    /// The block whose host code holds `host_pc`, or null. Also finds blocks that were invalidated since the last
+    /// collect_garbage(): the running one may be among them.
+    TranslationBlock *find_by_host_pc(std::uint64_t host_pc) const;
+
+    /// Does [ram_addr, ram_addr + length) touch a 64-byte granule with translated bytes?
+    bool touches_code(std::uint64_t ram_addr, std::size_t length) const;
+    /// Does it touch a byte of `block`?
+    static bool overlaps(const TranslationBlock &block, std::uint64_t ram_addr, std::size_t length);
+
+    /// Drops the blocks that contain any of the bytes; returns how many.
+    unsigned invalidate(std::uint64_t ram_addr, std::size_t length, const PageEmptied &page_emptied);
+    /// Drops everything (the code memory is being thrown away).
+    void clear(const PageEmptied &page_emptied);
+    /// Frees what was dropped since the last call; only when no vCPU is inside generated code.
+    void collect_garbage() { retired_.clear(); }
+    bool has_garbage() const { return !retired_.empty(); }
+
+    std::size_t size() const { return live_; }
+    std::uint64_t invalidated() const { return invalidated_; }
+
+private:
+    struct PageBlocks {
+        std::uint64_t granules = 0;
+        std::vector<TranslationBlock *> blocks;
+    };
+    struct Bucket {
+        std::uint64_t ram_addr = ~0ull;
+        std::uint32_t mode = 0;
+        TranslationBlock *block = nullptr;
+    };
+    std::size_t slot_for(std::uint64_t ram_addr, std::uint32_t mode) const;
+    void grow();
+    void add_to_page(std::uint64_t page, TranslationBlock *block);
+    void remove_from_page(std::uint64_t page, TranslationBlock *block, const PageEmptied &page_emptied);
+    void kill(TranslationBlock *block, const PageEmptied &page_emptied);
+    void unlink(TranslationBlock *block);
+
+    CodeGenerator *generator_;
+    std::vector<Bucket> table_; ///< open addressing, power of two; a dropped entry keeps its key, block null
+    std::size_t used_ = 0;      ///< buckets ever filled
+    std::size_t live_ = 0;
+    std::uint64_t invalidated_ = 0;
+    std::unordered_map<std::uint64_t, PageBlocks> pages_;
+    std::vector<TranslationBlock *> by_host_; ///< sorted by code address
+    std::vector<std::unique_ptr<TranslationBlock>> retired_;
+};
+
+} // namespace rhea::tcg

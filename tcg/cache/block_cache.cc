@@ -1,0 +1,251 @@
+#include "rhea/tcg/block_cache.h"
+
+#include "rhea/core/types.h"
+
+#include <algorithm>
+
+namespace rhea::tcg {
+namespace {
+
+constexpr std::size_t kInitialBuckets = 1u << 12;
+
+std::size_t hash(std::uint64_t ram_addr, std::uint32_t mode) {
+    std::uint64_t h = (ram_addr ^ (static_cast<std::uint64_t>(mode) << 40)) * 0x9e3779b97f4a7c15ull;
+    return static_cast<std::size_t>(h >> 24);
+}
+
+std::uint64_t page_of(std::uint64_t ram_addr) { return ram_addr & core::kPageMask; }
+
+/// The block's byte ranges: one, or two when it crosses a page.
+struct Extent {
+    std::uint64_t first, first_length, second, second_length;
+};
+
+Extent extent_of(const TranslationBlock &block) {
+    const std::uint64_t in_page = core::kPageSize - (block.ram_addr & ~core::kPageMask);
+    if (block.byte_length <= in_page)
+        return {block.ram_addr, block.byte_length, 0, 0};
+    return {block.ram_addr, in_page, block.ram_addr2, block.byte_length - in_page};
+}
+
+bool intersects(std::uint64_t a, std::uint64_t a_length, std::uint64_t b, std::uint64_t b_length) {
+    return a < b + b_length && b < a + a_length;
+}
+
+std::uint64_t granule_mask(std::uint64_t ram_addr, std::uint64_t length) {
+    if (length == 0)
+        return 0;
+    const unsigned first = static_cast<unsigned>((ram_addr & ~core::kPageMask) >> 6);
+    const std::uint64_t last_byte = std::min<std::uint64_t>((ram_addr & ~core::kPageMask) + length - 1, core::kPageSize - 1);
+    const unsigned last = static_cast<unsigned>(last_byte >> 6);
+    const std::uint64_t up_to_last = last == 63 ? ~0ull : (1ull << (last + 1)) - 1;
+    return up_to_last & ~((1ull << first) - 1);
+}
+
+} // namespace
+
+BlockCache::BlockCache(CodeGenerator *generator) : generator_(generator), table_(kInitialBuckets) {}
+
+BlockCache::~BlockCache() {
+    for (Bucket &bucket : table_)
+        delete bucket.block;
+}
+
+std::size_t BlockCache::slot_for(std::uint64_t ram_addr, std::uint32_t mode) const {
+    const std::size_t mask = table_.size() - 1;
+    std::size_t i = hash(ram_addr, mode) & mask;
+    while (table_[i].ram_addr != ~0ull && !(table_[i].ram_addr == ram_addr && table_[i].mode == mode))
+        i = (i + 1) & mask;
+    return i;
+}
+
+TranslationBlock *BlockCache::find(std::uint64_t ram_addr, std::uint32_t mode) const {
+    return table_[slot_for(ram_addr, mode)].block;
+}
+
+void BlockCache::grow() {
+    std::vector<Bucket> old(std::max(kInitialBuckets, live_ * 4 > table_.size() ? table_.size() * 2 : table_.size()));
+    old.swap(table_);
+    used_ = 0;
+    for (const Bucket &bucket : old) {
+        if (!bucket.block)
+            continue;
+        table_[slot_for(bucket.ram_addr, bucket.mode)] = bucket;
+        ++used_;
+    }
+}
+
+TranslationBlock *BlockCache::insert(std::unique_ptr<TranslationBlock> owned) {
+    TranslationBlock *block = owned.release();
+    if (used_ * 2 >= table_.size())
+        grow();
+    Bucket &bucket = table_[slot_for(block->ram_addr, block->mode)];
+    if (bucket.block)
+        kill(bucket.block, [](std::uint64_t) {});
+    if (bucket.ram_addr == ~0ull)
+        ++used_;
+    bucket = {block->ram_addr, block->mode, block};
+    ++live_;
+    for (ExitSlot &exit : block->exits)
+        exit.source = block;
+    if (block->entry) {
+        auto at = std::upper_bound(by_host_.begin(), by_host_.end(), block->entry,
+                                   [](const std::uint8_t *pc, const TranslationBlock *b) { return pc < b->entry; });
+        by_host_.insert(at, block);
+    }
+    const Extent extent = extent_of(*block);
+    add_to_page(page_of(extent.first), block);
+    pages_[page_of(extent.first)].granules |= granule_mask(extent.first, extent.first_length);
+    if (extent.second_length) {
+        add_to_page(page_of(extent.second), block);
+        pages_[page_of(extent.second)].granules |= granule_mask(extent.second, extent.second_length);
+    }
+    return block;
+}
+
+void BlockCache::add_to_page(std::uint64_t page, TranslationBlock *block) { pages_[page].blocks.push_back(block); }
+
+void BlockCache::remove_from_page(std::uint64_t page, TranslationBlock *block,
+                                  const PageEmptied &page_emptied) {
+    auto it = pages_.find(page);
+    if (it == pages_.end())
+        return;
+    PageBlocks &entry = it->second;
+    std::erase(entry.blocks, block);
+    if (entry.blocks.empty()) {
+        pages_.erase(it);
+        page_emptied(page);
+        return;
+    }
+    entry.granules = 0;
+    for (const TranslationBlock *other : entry.blocks) {
+        const Extent extent = extent_of(*other);
+        if (page_of(extent.first) == page)
+            entry.granules |= granule_mask(extent.first, extent.first_length);
+        if (extent.second_length && page_of(extent.second) == page)
+            entry.granules |= granule_mask(extent.second, extent.second_length);
+    }
+}
+
+void BlockCache::chain(ExitSlot &slot, TranslationBlock &target) {
+    if (slot.target || !slot.source || !slot.source->valid || !target.valid || !target.entry)
+        return;
+    slot.target = &target;
+    slot.next_to_target = target.incoming;
+    target.incoming = &slot;
+    generator_->patch_exit(*slot.source, slot, target.entry);
+}
+
+void BlockCache::unlink(TranslationBlock *block) {
+    for (ExitSlot *slot = block->incoming; slot;) {
+        ExitSlot *next = slot->next_to_target;
+        slot->target = nullptr;
+        slot->next_to_target = nullptr;
+        generator_->patch_exit(*slot->source, *slot, nullptr);
+        slot = next;
+    }
+    block->incoming = nullptr;
+    for (ExitSlot &exit : block->exits) {
+        if (!exit.target)
+            continue;
+        for (ExitSlot **at = &exit.target->incoming; *at; at = &(*at)->next_to_target) {
+            if (*at == &exit) {
+                *at = exit.next_to_target;
+                break;
+            }
+        }
+        exit.target = nullptr;
+    }
+}
+
+void BlockCache::kill(TranslationBlock *block, const PageEmptied &page_emptied) {
+    block->valid = false;
+    unlink(block);
+    table_[slot_for(block->ram_addr, block->mode)].block = nullptr;
+    --live_;
+    ++invalidated_;
+    if (block->entry) {
+        auto at = std::lower_bound(by_host_.begin(), by_host_.end(), block->entry,
+                                   [](const TranslationBlock *b, const std::uint8_t *pc) { return b->entry < pc; });
+        if (at != by_host_.end() && *at == block)
+            by_host_.erase(at);
+    }
+    const Extent extent = extent_of(*block);
+    remove_from_page(page_of(extent.first), block, page_emptied);
+    if (extent.second_length)
+        remove_from_page(page_of(extent.second), block, page_emptied);
+    retired_.emplace_back(block);
+}
+
+TranslationBlock *BlockCache::find_by_host_pc(std::uint64_t host_pc) const {
+    const auto *pc = reinterpret_cast<const std::uint8_t *>(host_pc);
+    auto at = std::upper_bound(by_host_.begin(), by_host_.end(), pc,
+                               [](const std::uint8_t *p, const TranslationBlock *b) { return p < b->entry; });
+    if (at != by_host_.begin()) {
+        TranslationBlock *block = *std::prev(at);
+        if (pc <= block->entry + block->code_size)
+            return block;
+    }
+    // The block may have been invalidated by the very access that asks.
+    for (const auto &block : retired_) {
+        if (block->entry && pc > block->entry && pc <= block->entry + block->code_size)
+            return block.get();
+    }
+    return nullptr;
+}
+
+bool BlockCache::touches_code(std::uint64_t ram_addr, std::size_t length) const {
+    while (length) {
+        const std::uint64_t in_page = std::min<std::uint64_t>(length, core::kPageSize - (ram_addr & ~core::kPageMask));
+        auto it = pages_.find(page_of(ram_addr));
+        if (it != pages_.end() && (it->second.granules & granule_mask(ram_addr, in_page)))
+            return true;
+        ram_addr += in_page;
+        length -= in_page;
+    }
+    return false;
+}
+
+bool BlockCache::overlaps(const TranslationBlock &block, std::uint64_t ram_addr, std::size_t length) {
+    const Extent extent = extent_of(block);
+    return intersects(extent.first, extent.first_length, ram_addr, length) ||
+           (extent.second_length && intersects(extent.second, extent.second_length, ram_addr, length));
+}
+
+unsigned BlockCache::invalidate(std::uint64_t ram_addr, std::size_t length,
+                                const PageEmptied &page_emptied) {
+    unsigned count = 0;
+    std::vector<TranslationBlock *> doomed;
+    for (std::uint64_t page = page_of(ram_addr); page < ram_addr + length; page += core::kPageSize) {
+        auto it = pages_.find(page);
+        if (it == pages_.end())
+            continue;
+        doomed.clear();
+        for (TranslationBlock *block : it->second.blocks) {
+            if (overlaps(*block, ram_addr, length))
+                doomed.push_back(block);
+        }
+        for (TranslationBlock *block : doomed)
+            kill(block, page_emptied);
+        count += static_cast<unsigned>(doomed.size());
+    }
+    return count;
+}
+
+void BlockCache::clear(const PageEmptied &page_emptied) {
+    for (const auto &[page, blocks] : pages_)
+        page_emptied(page);
+    pages_.clear();
+    by_host_.clear();
+    for (Bucket &bucket : table_) {
+        if (bucket.block) {
+            bucket.block->valid = false;
+            bucket.block->incoming = nullptr;
+            retired_.emplace_back(bucket.block);
+        }
+        bucket = Bucket{};
+    }
+    used_ = live_ = 0;
+}
+
+} // namespace rhea::tcg
