@@ -71,6 +71,7 @@ util::Result<void> TcgVcpu::initialise() {
 void TcgVcpu::request(std::uint32_t bits) {
     requests_.fetch_or(bits, std::memory_order_acq_rel);
     std::atomic_ref<std::uint32_t>(head_->exit_request).store(1, std::memory_order_release);
+    wake();
 }
 
 void TcgVcpu::clear_request(std::uint32_t bits) { requests_.fetch_and(~bits, std::memory_order_acq_rel); }
@@ -171,6 +172,7 @@ std::optional<core::VcpuExit> TcgVcpu::handle_requests() {
 core::VcpuExit TcgVcpu::run() {
     core::ViewGuard guard;
     SlowPaths::Scope scope(*this);
+    set_current(this);
     last_exit_ = nullptr;
     mode_changed();
     if (auto exit = handle_requests())
