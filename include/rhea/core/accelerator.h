@@ -1,6 +1,7 @@
 // An accelerator executes guest code: KVM or the translator.
 #pragma once
 #include "rhea/core/clock.h"
+#include "rhea/core/irq.h"
 #include "rhea/core/memory.h"
 #include "rhea/core/vcpu.h"
 #include "rhea/util/result.h"
@@ -24,6 +25,10 @@ public:
 
     /// Makes a vCPU of the CPU model that the accelerator was made with; after attach().
     virtual util::Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, Clocks &clocks, MachineRequests &requests) = 0;
+
+    /// Interrupt controllers that live in the kernel: the sink of GSI lines 0 to 23. Null: the machine brings its own
+    /// 8259s, I/O APIC, local APICs and PIT.
+    virtual IrqSink *kernel_interrupts() { return nullptr; }
 
     /// `info kvm`, `info jit`: counters for people; empty when the accelerator has none by that name.
     virtual std::string describe(std::string_view what) const = 0;

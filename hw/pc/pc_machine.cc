@@ -1,0 +1,184 @@
+#include "hw/pc/pc_machine.h"
+
+#include "hw/char/debugcon.h"
+#include "hw/char/uart16550.h"
+#include "hw/intc/local_apic.h"
+#include "hw/misc/debug_exit.h"
+#include "hw/timer/i8254.h"
+#include "hw/timer/mc146818.h"
+#include "rhea/hw/machines.h"
+
+#include <cstring>
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace rhea::hw::pc {
+namespace {
+
+constexpr std::uint64_t kFourGiB = 1ull << 32;
+/// RAM of 3.5 GiB and more leaves the last GiB below 4 GiB to devices.
+constexpr std::uint64_t kLowRamMax = 0xe0000000, kLowRamWhenSplit = 0xc0000000;
+constexpr std::uint64_t kFirmwareMax = 8u << 20;
+
+} // namespace
+
+void PcMachine::build_ram() {
+    const std::uint64_t size = config().ram_size;
+    layout_.low = size < kLowRamMax ? size : kLowRamWhenSplit;
+    layout_.high = size - layout_.low;
+    core::RamBlock &block = add_ram_block("pc.ram", size);
+    ram_region_ = &own_region(core::MemoryRegion::ram("pc.ram", block));
+    memory_root().add(0, own_region(core::MemoryRegion::alias("ram-below-4g", *ram_region_, 0, layout_.low)));
+    if (layout_.high)
+        memory_root().add(kFourGiB, own_region(core::MemoryRegion::alias("ram-above-4g", *ram_region_, layout_.low, layout_.high)));
+}
+
+util::Result<void> PcMachine::load_firmware() {
+    const std::string &name = config().firmware;
+    if (name.empty() && !config().kernel.empty())
+        return {}; // the kernel is started directly
+    const std::string wanted = name.empty() ? "bios-256k.bin" : name;
+    std::string path = wanted;
+    if (::access(path.c_str(), R_OK) != 0) {
+        std::vector<std::string> folders = config().firmware_paths;
+        folders.insert(folders.end(), {"/usr/share/seabios", "/usr/share/qemu", "/usr/share/ovmf"});
+        bool found = false;
+        for (const std::string &folder : folders) {
+            path = folder + "/" + wanted;
+            if ((found = ::access(path.c_str(), R_OK) == 0))
+                break;
+        }
+        if (!found)
+            return util::fail("-bios: could not find firmware '{}' (install the Debian package seabios, name a file, or use -L DIR)", wanted);
+    }
+    auto file = FileMapping::open(path, "-bios");
+    if (!file)
+        return util::fail(file.error());
+    const auto bytes = (*file)->bytes();
+    if (bytes.size() > kFirmwareMax || bytes.size() % 0x10000 != 0)
+        return util::fail("-bios: '{}' has {} bytes; a firmware image has a multiple of 64 KiB, 8 MiB at most", path, bytes.size());
+    core::RamBlock &block = add_ram_block("pc.bios", bytes.size());
+    std::memcpy(block.host(), bytes.data(), bytes.size());
+    core::MemoryRegion &bios = own_region(core::MemoryRegion::rom("pc.bios", block));
+    memory_root().add(kFourGiB - bytes.size(), bios);
+    const std::uint64_t isa_size = std::min<std::uint64_t>(bytes.size(), 0x20000);
+    memory_root().add(0x100000 - isa_size, own_region(core::MemoryRegion::alias("isa-bios", bios, bytes.size() - isa_size, isa_size)), 1);
+    return {};
+}
+
+void PcMachine::build_interrupt_controllers(core::Accelerator &accelerator) {
+    if (core::IrqSink *kernel = accelerator.kernel_interrupts()) {
+        router_ = &add_device<GsiRouter>("gsi", nullptr, kernel);
+        return;
+    }
+    pic_ = &add_device<IsaPic>("isa/pic");
+    pic_->map(io_root());
+    io_apic_ = &add_device<IoApic>("ioapic", apic_bus_);
+    io_apic_->map(memory_root());
+    apic_bus_.map(memory_root());
+    apic_bus_.add_eoi_listener(*io_apic_);
+    pic_->connect_output(apic_bus_.lint0());
+    router_ = &add_device<GsiRouter>("gsi", pic_, io_apic_);
+}
+
+util::Result<void> PcMachine::build_cpus(core::Accelerator &accelerator) {
+    for (unsigned index = 0; index < config().cpus; ++index) {
+        auto vcpu = accelerator.create_vcpu(index, clocks(), requests());
+        if (!vcpu)
+            return util::fail(vcpu.error());
+        if (!pic_) { // the local APICs are the accelerator's
+            add_vcpu(std::move(*vcpu));
+            continue;
+        }
+        auto &apic = add_device<LocalApic>(fmt::format("cpu/{}/apic", index), apic_bus_, clocks(), pic_,
+                                           LocalApic::Config{.id = index, .bootstrap = index == 0});
+        (*vcpu)->connect_apic(&apic);
+        apic.connect(**vcpu);
+        add_vcpu(std::move(*vcpu));
+    }
+    return {};
+}
+
+void PcMachine::build_platform_devices() {
+    static constexpr std::uint16_t kSerialBase[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+    static constexpr unsigned kSerialIrq[] = {4, 3, 4, 3};
+    if (pic_)
+        add_device<I8254>("isa/pit", clocks(), router_->isa(0)).map(io_root());
+    add_device<Mc146818>("isa/rtc", clocks(), router_->isa(8),
+                         Mc146818::Config{.offset_ns = config().rtc_offset_ns, .local_time = config().rtc_local})
+        .map(io_root());
+    for (std::size_t i = 0; i < config().serials.size() && i < 4; ++i) {
+        if (!config().serials[i])
+            continue;
+        auto &uart = add_device<Uart16550>(fmt::format("isa/serial{}", i), clocks(), config().serials[i]);
+        uart.connect_irq(router_->isa(kSerialIrq[i]));
+        uart.map(io_root(), kSerialBase[i]);
+        serial_ports_ = static_cast<unsigned>(i) + 1;
+    }
+    if (config().debugcon)
+        add_device<DebugConsole>("isa/debugcon", config().debugcon, io_root());
+}
+
+util::Result<void> PcMachine::build_option_devices() {
+    for (const core::DeviceOption &option : config().devices) {
+        const core::DeviceType *type = find_device_type(option.driver);
+        if (!type)
+            return util::fail("-device: there is no device '{}'{}", option.driver, nearest_device_hint(option.driver));
+        std::unique_ptr<core::Device> device = type->create(*this);
+        std::string id = fmt::format("device{}", devices().size());
+        for (const auto &[key, value] : option.properties) {
+            if (key == "id") {
+                id = value;
+                continue;
+            }
+            if (auto done = device->properties().set(key, value); !done)
+                return util::fail(done.error().within("-device " + option.driver));
+        }
+        add_device(id, std::move(device));
+    }
+    return {};
+}
+
+util::Result<void> PcMachine::prepare_kernel() {
+    if (config().kernel.empty()) {
+        if (!config().initrd.empty())
+            return util::fail("-initrd needs -kernel");
+        if (!config().append.empty())
+            return util::fail("-append needs -kernel");
+        return {};
+    }
+    auto boot = load_kernel({.kernel = config().kernel, .initrd = config().initrd, .append = config().append, .ram = layout_,
+                             .cpus = config().cpus, .serial_ports = serial_ports_});
+    if (!boot)
+        return util::fail(boot.error());
+    kernel_ = std::make_shared<KernelBoot>(std::move(*boot));
+    add_reset_hook([this] {
+        kernel_->write_to(memory());
+        vcpus().front()->set_boot_state(kernel_->state);
+    });
+    return {};
+}
+
+util::Result<void> PcMachine::build(core::Accelerator &accelerator) {
+    core::AddressSpace::begin_transaction();
+    build_ram();
+    auto done = load_firmware();
+    if (done)
+        done = accelerator.attach(memory(), io());
+    if (done) {
+        build_interrupt_controllers(accelerator);
+        done = build_cpus(accelerator);
+    }
+    if (done) {
+        build_platform_devices();
+        done = build_option_devices();
+    }
+    if (done)
+        done = realize_devices();
+    core::AddressSpace::commit_transaction();
+    if (!done)
+        return done;
+    return prepare_kernel();
+}
+
+} // namespace rhea::hw::pc

@@ -1,0 +1,39 @@
+// Machine `pc` (i440FX): see docs/architecture.md. One function a group of parts; what they are wired to is said here and nowhere else.
+#pragma once
+#include "hw/intc/apic_bus.h"
+#include "hw/intc/io_apic.h"
+#include "hw/intc/irq_gates.h"
+#include "hw/intc/isa_pic.h"
+#include "hw/pc/kernel_boot.h"
+#include "rhea/core/machine.h"
+
+#include <memory>
+
+namespace rhea::hw::pc {
+
+class PcMachine final : public core::Machine {
+public:
+    PcMachine(core::MachineConfig config, core::MachineRequests &requests) : core::Machine(std::move(config), requests) {}
+
+    util::Result<void> build(core::Accelerator &accelerator) override;
+
+private:
+    void build_ram();
+    util::Result<void> load_firmware();
+    void build_interrupt_controllers(core::Accelerator &accelerator);
+    util::Result<void> build_cpus(core::Accelerator &accelerator);
+    void build_platform_devices();
+    util::Result<void> build_option_devices();
+    util::Result<void> prepare_kernel();
+
+    RamLayout layout_;
+    core::MemoryRegion *ram_region_ = nullptr;
+    ApicBus apic_bus_;
+    IsaPic *pic_ = nullptr;
+    IoApic *io_apic_ = nullptr;
+    GsiRouter *router_ = nullptr;
+    unsigned serial_ports_ = 0;
+    std::shared_ptr<KernelBoot> kernel_;
+};
+
+} // namespace rhea::hw::pc

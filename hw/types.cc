@@ -1,0 +1,61 @@
+#include "rhea/hw/machines.h"
+
+#include "hw/char/debugcon.h"
+#include "hw/misc/debug_exit.h"
+#include "hw/pc/pc_machine.h"
+#include "rhea/util/nearest_name.h"
+
+#include <fmt/format.h>
+
+namespace rhea::hw {
+namespace {
+
+template <typename T> std::unique_ptr<core::Machine> make(core::MachineConfig config, core::MachineRequests &requests) {
+    return std::make_unique<T>(std::move(config), requests);
+}
+
+const core::MachineType kMachines[] = {
+    {"pc-i440fx-1.0", "pc", "Standard PC (i440FX + PIIX)", make<pc::PcMachine>},
+};
+
+const core::DeviceType kDevices[] = {
+    {"isa-debug-exit", "ISA", "ends the emulator with the status that the guest writes",
+     [](core::Machine &machine) -> std::unique_ptr<core::Device> {
+         return std::make_unique<DebugExit>(machine.requests(), machine.io_root());
+     }},
+    {"isa-debugcon", "ISA", "debug console port",
+     [](core::Machine &machine) -> std::unique_ptr<core::Device> {
+         return std::make_unique<DebugConsole>(machine.config().debugcon, machine.io_root());
+     }},
+};
+
+} // namespace
+
+std::span<const core::MachineType> machine_types() { return kMachines; }
+std::span<const core::DeviceType> device_types() { return kDevices; }
+
+const core::MachineType *find_machine_type(std::string_view name) {
+    for (const core::MachineType &type : kMachines) {
+        if (type.name == name || (!type.alias.empty() && type.alias == name))
+            return &type;
+    }
+    return nullptr;
+}
+
+const core::DeviceType *find_device_type(std::string_view name) {
+    for (const core::DeviceType &type : kDevices) {
+        if (type.name == name)
+            return &type;
+    }
+    return nullptr;
+}
+
+std::string nearest_device_hint(std::string_view name) {
+    std::vector<std::string_view> names;
+    for (const core::DeviceType &type : kDevices)
+        names.push_back(type.name);
+    const auto nearest = util::nearest_name(name, names);
+    return nearest ? fmt::format("; did you mean '{}'?", *nearest) : std::string{};
+}
+
+} // namespace rhea::hw
