@@ -1,11 +1,10 @@
-// Buffer, labels, jumps and the encoders. Encoding rules: AMD64 Architecture Programmer's Manual,
-// volume 3, chapter 1 (instruction encoding); Intel SDM volume 2, chapter 2.
+// Buffer, labels and jumps.
 #include "tcg/backend/x64/assembler.h"
 
 #include <algorithm>
 #include <atomic>
 
-#include "tcg/backend/x64/emit_bytes.h"
+#include "tcg/backend/x64/encode.h"
 
 namespace rhea::tcg::x64 {
 
@@ -347,135 +346,12 @@ void Assembler::patch_rel32(std::uint8_t* field_write, const std::uint8_t* field
     field.store(static_cast<std::uint32_t>(distance), std::memory_order_release);
 }
 
-// ---- encoders ----------------------------------------------------------------------------------
-
-namespace {
-
-constexpr std::uint8_t modrm(unsigned mod, unsigned reg, unsigned rm) {
-    return static_cast<std::uint8_t>(mod << 6 | (reg & 7) << 3 | (rm & 7));
-}
-
-/// Mandatory and size prefixes, REX, escape bytes and opcode.
-inline std::uint8_t* put_opcode(std::uint8_t* p, std::uint32_t op, unsigned size, unsigned rex,
-                                bool force_rex) {
-    if (size == 2) {
-        *p++ = 0x66;
-    }
-    if ((op >> 24) != 0) {
-        *p++ = static_cast<std::uint8_t>(op >> 24);
-    }
-    rex |= size == 8 ? 8 : 0;
-    if (rex != 0 || force_rex) {
-        *p++ = static_cast<std::uint8_t>(0x40 | rex);
-    }
-    if ((op & 0xff0000) != 0) {
-        *p++ = 0x0f;
-    }
-    if ((op & 0xff00) != 0) {
-        *p++ = static_cast<std::uint8_t>(op >> 8);
-    }
-    *p++ = static_cast<std::uint8_t>(op);
-    return p;
-}
-
-/// REX.X and REX.B (or their VEX counterparts) of a memory operand.
-inline bool mem_x(const Mem& m) {
-    return (m.form == Mem::Form::kBaseIndex || m.form == Mem::Form::kIndex) && code(m.index) >= 8;
-}
-inline bool mem_b(const Mem& m) {
-    return (m.form == Mem::Form::kBase || m.form == Mem::Form::kBaseIndex) && code(m.base) >= 8;
-}
-
-}  // namespace
-
-std::uint8_t* Assembler::encode_rr(std::uint32_t op, unsigned size, unsigned reg, unsigned rm,
-                                   bool force_rex) {
-    std::uint8_t* p = put_opcode(begin(), op, size, (reg >> 3) << 2 | rm >> 3, force_rex);
-    *p++ = modrm(3, reg, rm);
-    return p;
-}
-
-std::uint8_t* Assembler::encode_rm(std::uint32_t op, unsigned size, unsigned reg, const Mem& m,
-                                   unsigned trailing, bool force_rex) {
-    const unsigned rex = (reg >> 3) << 2 | (mem_x(m) ? 2 : 0) | (mem_b(m) ? 1 : 0);
-    return put_mem(put_opcode(begin(), op, size, rex, force_rex), reg, m, trailing);
-}
-
-std::uint8_t* Assembler::put_mem(std::uint8_t* p, unsigned reg, const Mem& m, unsigned trailing) {
-    constexpr unsigned kSib = 4, kNone = 5;
-    const unsigned base = code(m.base) & 7;
-    const unsigned index = code(m.index) & 7;
-    // Base 5 (rbp, r13) has no form without displacement: that encoding means "no base" or rip.
-    const unsigned mod = m.disp == 0 && base != kNone ? 0 : fits8(m.disp) ? 1 : 2;
-    switch (m.form) {
-        case Mem::Form::kBase:
-            *p++ = modrm(mod, reg, base);
-            if (base == kSib) {
-                *p++ = modrm(0, kSib, base);
-            }
-            break;
-        case Mem::Form::kBaseIndex:
-            assert(m.index != Gpr::rsp);
-            *p++ = modrm(mod, reg, kSib);
-            *p++ = modrm(m.scale_log2, index, base);
-            break;
-        case Mem::Form::kIndex:
-            assert(m.index != Gpr::rsp);
-            *p++ = modrm(0, reg, kSib);
-            *p++ = modrm(m.scale_log2, index, kNone);
-            return store32(p, static_cast<std::uint32_t>(m.disp));
-        case Mem::Form::kAbsolute:
-            *p++ = modrm(0, reg, kSib);
-            *p++ = modrm(0, kSib, kNone);
-            return store32(p, static_cast<std::uint32_t>(m.disp));
-        case Mem::Form::kRip:
-        case Mem::Form::kRipLabel:
-            *p++ = modrm(0, reg, kNone);
-            return put_rip(p, m, trailing);
-    }
-    if (mod == 1) {
-        *p++ = static_cast<std::uint8_t>(m.disp);
-    } else if (mod == 2) {
-        p = store32(p, static_cast<std::uint32_t>(m.disp));
-    }
-    return p;
-}
-
 std::uint8_t* Assembler::put_rip(std::uint8_t* p, const Mem& m, unsigned trailing) {
     if (m.form == Mem::Form::kRipLabel) {
         assert(m.disp == 0);
         return store32(p, use_label(*m.label, p, trailing));
     }
     return store32(p, rel32(p, m.target + m.disp, trailing));
-}
-
-std::uint8_t* Assembler::vex_prefix(std::uint8_t* p, VexOp op, unsigned reg, unsigned vvvv, bool x,
-                                    bool b) {
-    const auto tail =
-        static_cast<std::uint8_t>((~vvvv & 15) << 3 | op.l << 2 | static_cast<unsigned>(op.pp));
-    const auto r = static_cast<std::uint8_t>(reg < 8 ? 0x80 : 0);
-    if (!x && !b && op.w == 0 && op.map == VexMap::k0F) {
-        *p++ = 0xc5;
-        *p++ = r | tail;
-    } else {
-        *p++ = 0xc4;
-        *p++ = static_cast<std::uint8_t>(r | (x ? 0 : 0x40) | (b ? 0 : 0x20) |
-                                         static_cast<unsigned>(op.map));
-        *p++ = static_cast<std::uint8_t>(op.w << 7 | tail);
-    }
-    *p++ = op.opcode;
-    return p;
-}
-
-std::uint8_t* Assembler::encode_vex_rr(VexOp op, unsigned reg, unsigned vvvv, unsigned rm) {
-    std::uint8_t* p = vex_prefix(begin(), op, reg, vvvv, false, rm >= 8);
-    *p++ = modrm(3, reg, rm);
-    return p;
-}
-
-std::uint8_t* Assembler::encode_vex_rm(VexOp op, unsigned reg, unsigned vvvv, const Mem& m,
-                                       unsigned trailing) {
-    return put_mem(vex_prefix(begin(), op, reg, vvvv, mem_x(m), mem_b(m)), reg, m, trailing);
 }
 
 }  // namespace rhea::tcg::x64

@@ -1,6 +1,6 @@
 // Bit operations, BMI, second-byte registers, atomics and control.
 #include "tcg/backend/x64/assembler.h"
-#include "tcg/backend/x64/emit_bytes.h"
+#include "tcg/backend/x64/encode.h"
 #include "tcg/backend/x64/vex_ops.h"
 
 namespace rhea::tcg::x64 {

@@ -1,6 +1,6 @@
 // Moves, arithmetic, logic and shifts.
 #include "tcg/backend/x64/assembler.h"
-#include "tcg/backend/x64/emit_bytes.h"
+#include "tcg/backend/x64/encode.h"
 
 namespace rhea::tcg::x64 {
 
