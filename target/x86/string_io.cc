@@ -1,0 +1,63 @@
+// INS and OUTS, with and without REP.
+#include "helpers.h"
+#include "port_io.h"
+#include "string_cursor.h"
+
+namespace rhea::target::x86 {
+
+std::uint64_t helper_ins(CpuState* state, std::uint64_t a, std::uint64_t, std::uint64_t) {
+    return guarded(state, [&](Cpu& cpu) -> std::uint64_t {
+        const StringInfo info = StringInfo::unpack(a);
+        const auto port = static_cast<std::uint16_t>(state->gpr[kRdx]);
+        StringCursor to(cpu, info, kRdi, kEs);
+        RepeatCount count(cpu, info);
+        const As as = cpu.as_current();
+        if (count.left() == 0)
+            return 0;
+        check_io_permission(cpu, port, info.size);
+        while (count.left() != 0) {
+            Fault fault;
+            if (!to.check(true, fault))
+                throw Fault(fault);
+            // The port is read only when the value can be stored.
+            if (to.run_length(1) == 0) {
+                probe_write_linear(cpu, to.linear(), info.size, as);
+                write_linear(cpu, to.linear(), read_port(cpu, port, info.size), info.size, as);
+            } else {
+                const LinearTarget target = resolve(cpu, to.linear(), tcg::Access::kWrite, as);
+                store_target(cpu, target, read_port(cpu, port, info.size), info.size);
+            }
+            to.advance(1);
+            count.done(1);
+            if (interrupted(*state) && count.left() != 0)
+                return 1;
+        }
+        return 0;
+    });
+}
+
+std::uint64_t helper_outs(CpuState* state, std::uint64_t a, std::uint64_t, std::uint64_t) {
+    return guarded(state, [&](Cpu& cpu) -> std::uint64_t {
+        const StringInfo info = StringInfo::unpack(a);
+        const auto port = static_cast<std::uint16_t>(state->gpr[kRdx]);
+        StringCursor from(cpu, info, kRsi, static_cast<Seg>(info.segment));
+        RepeatCount count(cpu, info);
+        if (count.left() == 0)
+            return 0;
+        check_io_permission(cpu, port, info.size);
+        while (count.left() != 0) {
+            Fault fault;
+            if (!from.check(false, fault))
+                throw Fault(fault);
+            write_port(cpu, port, read_linear(cpu, from.linear(), info.size, cpu.as_current()),
+                       info.size);
+            from.advance(1);
+            count.done(1);
+            if (interrupted(*state) && count.left() != 0)
+                return 1;
+        }
+        return 0;
+    });
+}
+
+}  // namespace rhea::target::x86
