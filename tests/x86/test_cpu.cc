@@ -2,6 +2,7 @@
 
 #include "target/x86/slots.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <new>
@@ -92,16 +93,18 @@ bool TestCpu::check(std::uint64_t address, unsigned size, unsigned flags, bool w
         raise(state_, kGeneralProtection, 0);
         return false;
     }
-    for (const Range &range : ranges_) {
-        if (address - range.first < range.size && range.size - (address - range.first) >= size) {
-            if (!write || range.writable) {
-                return true;
-            }
+    for (unsigned n = 0; n < size; n++) {
+        const std::uint64_t byte = address + n;
+        const bool allowed = std::any_of(ranges_.begin(), ranges_.end(), [&](const Range &range) {
+            return byte - range.first < range.size && (!write || range.writable);
+        });
+        if (!allowed) {
+            raise(state_, kPageFault, write ? 2 : 0);
+            fault_->address = byte;
+            return false;
         }
     }
-    raise(state_, kPageFault, write ? 2 : 0);
-    fault_->address = address;
-    return false;
+    return true;
 }
 
 void TestCpu::load(void *state, std::uint64_t address, unsigned size, unsigned flags, void *data) {

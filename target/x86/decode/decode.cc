@@ -161,7 +161,6 @@ private:
         insn_.vex_register = static_cast<std::uint8_t>((~second >> 3) & 15);
         if (!mode_.code64) {
             insn_.rex = 0; // R, X, B select LES/LDS there; W is ignored for general registers
-            insn_.vex_register &= 7;
         }
         insn_.vex_length = (second >> 2) & 1;
         constexpr RepKind kRepOf[] = {RepKind::kNone, RepKind::kNone, RepKind::kRep, RepKind::kRepne};
@@ -267,7 +266,7 @@ private:
         if (insn_.has_modrm && insn_.modrm < 0xc0 && !ignores_memory_form()) {
             memory_form();
         }
-        bool valid = true;
+        bool valid = true, uses_vex_register = false;
         for (unsigned n = 0; n < insn_.operands.size(); n++) {
             const OperandSpec spec = insn_.row().operands[n];
             if (spec.kind == OperandKind::kNone) {
@@ -275,8 +274,9 @@ private:
             }
             insn_.operands[n].size = size_of(spec.size);
             valid = operand(spec.kind, insn_.operands[n], n) && valid;
+            uses_vex_register = uses_vex_register || spec.kind == OperandKind::kVexReg || spec.kind == OperandKind::kVecVex;
         }
-        return valid;
+        return valid && (uses_vex_register || insn_.vex_register == 0); // vvvv is 1111 where it names nothing
     }
 
     /// MOV to and from control and debug registers takes ModRM.mod as 3 whatever it says.
@@ -320,7 +320,7 @@ private:
             return true;
         case OperandKind::kMem: op.kind = Kind::kMem; return insn_.modrm < 0xc0;
         case OperandKind::kReg: set_gpr(op, insn_.reg_field()); return true;
-        case OperandKind::kVexReg: return fixed(Kind::kGpr, insn_.vex_register);
+        case OperandKind::kVexReg: return fixed(Kind::kGpr, insn_.vex_register & (mode_.code64 ? 15u : 7u));
         case OperandKind::kOpcodeReg: set_gpr(op, (insn_.opcode & 7) | ((insn_.rex & 1) << 3)); return true;
         case OperandKind::kFixedRax: return fixed(Kind::kGpr, kRax);
         case OperandKind::kFixedRcx: return fixed(Kind::kGpr, kRcx);
@@ -359,7 +359,7 @@ private:
         case OperandKind::kString: op.kind = Kind::kString; return true;
         case OperandKind::kVecReg: return fixed(Kind::kXmm, insn_.reg_field());
         case OperandKind::kVecRm: return rm(Kind::kXmm);
-        case OperandKind::kVecVex: return fixed(Kind::kXmm, insn_.vex_register);
+        case OperandKind::kVecVex: return fixed(Kind::kXmm, insn_.vex_register & (mode_.code64 ? 15u : 7u));
         case OperandKind::kMmxReg: return fixed(Kind::kMmx, (insn_.modrm >> 3) & 7);
         case OperandKind::kMmxRm:
             rm(Kind::kMmx);

@@ -43,7 +43,9 @@ void loop(Translator &t) {
     const ValueId count = t.b.add_imm(t.reg(kRcx, size), -1);
     ValueId taken = t.is_not_zero(count);
     if (kind < 2) {
-        taken = t.b.and_(taken, t.b.cond(kind == 1 ? Cond::kE : Cond::kNE));
+        // A REPE or REPNE prefix decides about ZF instead of the opcode: not in any manual, but what AMD CPUs do.
+        const bool equal = t.insn.rep == RepKind::kNone ? kind == 1 : t.insn.rep == RepKind::kRep;
+        taken = t.b.and_(taken, t.b.cond(equal ? Cond::kE : Cond::kNE));
     }
     if ((t.mode & kModeCsLimit) != 0) {
         t.target_linear(relative(t)); // faults before RCX changes

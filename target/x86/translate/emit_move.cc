@@ -7,10 +7,10 @@ void mov(Translator &t) { t.write(0, t.read(1)); }
 
 void movzx(Translator &t) { t.write(0, t.b.zext(t.read(1), t.optype())); }
 
-/// Also MOVSXD, whose source is never wider than 32 bits nor than the destination.
+/// Also MOVSXD, which reads 32 bits even when it moves 16.
 void movsx(Translator &t) {
-    const unsigned size = t.op(1).size > t.opsize() ? t.opsize() : t.op(1).size;
-    t.write(0, t.b.sext(t.read_as(1, size), t.optype()));
+    const ValueId source = t.read(1);
+    t.write(0, t.op(1).size > t.opsize() ? t.b.trunc(source, t.optype()) : t.b.sext(source, t.optype()));
 }
 
 void lea(Translator &t) { t.write(0, t.b.trunc(t.effective_offset(), t.optype())); }

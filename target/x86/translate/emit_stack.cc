@@ -55,6 +55,8 @@ void enter(Translator &t) {
     t.b.store(t.push_address(size), t.reg(kRbp, size));
     const ValueId frame = t.stack_offset(-static_cast<std::int64_t>(size));
     const ValueId top = t.stack_offset(-static_cast<std::int64_t>(size + bytes));
+    // The new top must be writable, though nothing is written there (SDM volume 2, ENTER).
+    t.b.emit(Op::check_w, t.optype(), {t.linear(kSs, top)});
     t.set_reg(kRbp, size, t.b.trunc(frame, t.optype()));
     t.set_sp(top);
 }

@@ -86,8 +86,9 @@ void string_op(Translator &t) {
         advance(t, kRdi, step);
         t.b.set_flags(t.flags_of(Op::f_cmp, {t.reg(kRax, size), value}));
     } else {
-        const ValueId left = t.load_at(source_address(t, size), size);
+        // When both fault, RDI's comes first (as on AMD CPUs).
         const ValueId right = t.load_at(destination_address(t, size, false), size);
+        const ValueId left = t.load_at(source_address(t, size), size);
         advance(t, kRsi, step);
         advance(t, kRdi, step);
         t.b.set_flags(t.flags_of(Op::f_cmp, {left, right}));

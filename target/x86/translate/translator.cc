@@ -129,7 +129,9 @@ ValueId Translator::linear(unsigned segment, ValueId offset64) {
 }
 
 ValueId Translator::access(unsigned segment, ValueId offset64, unsigned size, bool write) {
-    if ((mode & kModeSegChecks) != 0 && !code64()) {
+    // Code segments are never writable and may be unreadable; the mode word tells only of the data segments.
+    const bool through_code = segment == kCs && protected_mode();
+    if (((mode & kModeSegChecks) != 0 || through_code) && !code64()) {
         call(HelperId::seg_check, Type::kNone, {k(segment), offset64, k(size | (write ? 0x100u : 0u))});
     }
     return linear(segment, offset64);

@@ -1,0 +1,234 @@
+#include "tests/diff/encoder.h"
+
+#include "tests/diff/arena.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace rhea::target::x86::diff {
+namespace {
+
+class Bytes {
+public:
+    explicit Bytes(Encoded &out) : out_(out) {}
+    void put(unsigned byte) {
+        if (count_ < out_.bytes.size()) {
+            out_.bytes[count_++] = static_cast<std::uint8_t>(byte);
+        }
+    }
+    void fill(Random &random) {
+        while (count_ < out_.bytes.size()) {
+            put(static_cast<unsigned>(random.next() & 0xff));
+        }
+    }
+
+private:
+    Encoded &out_;
+    std::size_t count_ = 0;
+};
+
+bool is_string(const Row &row) { return row.operands[0].kind == OperandKind::kString; }
+
+void put_prefixes(const Row &row, CodeSize size, Random &random, Bytes &bytes) {
+    const std::uint32_t prefix = row.selection & sel::prefix_mask;
+    if (random.one_in(10)) {
+        constexpr unsigned kSegments[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+        bytes.put(kSegments[random.below(6)]);
+    }
+    if (random.one_in((row.flags & kRowLock) != 0 ? 5 : 80)) {
+        bytes.put(0xf0);
+    }
+    if (random.one_in(12)) {
+        bytes.put(0x67);
+    }
+    const bool free66 = prefix == sel::any || prefix == sel::npx || prefix == sel::pF3 || prefix == sel::pF2;
+    if (prefix == sel::p66 || (free66 && random.one_in(4))) {
+        bytes.put(0x66);
+    }
+    if (prefix == sel::pF3 || prefix == sel::pF2) {
+        bytes.put(prefix == sel::pF3 ? 0xf3 : 0xf2);
+    } else if (prefix == sel::any && random.one_in(is_string(row) ? 2 : 20)) {
+        bytes.put(random.one_in(2) ? 0xf3 : 0xf2);
+    }
+    if (size == CodeSize::k64 && random.one_in(2)) {
+        bytes.put(0x40 | random.below(16));
+    }
+}
+
+void put_vex(const Row &row, Random &random, Bytes &bytes) {
+    const std::uint32_t prefix = row.selection & sel::prefix_mask;
+    const unsigned pp = prefix == sel::p66 ? 1 : prefix == sel::pF3 ? 2 : prefix == sel::pF2 ? 3 : 0;
+    const unsigned l = (row.selection & sel::l_mask) == sel::l1 ? 1 : 0;
+    bytes.put(0xc4);
+    bytes.put((0xe0 & ~(random.below(8) << 5)) | static_cast<unsigned>(row.map));
+    bytes.put(random.below(2) << 7 | random.below(16) << 3 | l << 2 | pp);
+}
+
+void put_opcode(const Row &row, Random &random, Bytes &bytes) {
+    const unsigned add = (row.selection & sel::plus_cc) != 0 ? random.below(16)
+                         : (row.selection & sel::plus_r) != 0 ? random.below(8)
+                                                              : 0;
+    if ((row.selection & sel::vex) == 0) {
+        if (row.map != OpcodeMap::kOneByte) {
+            bytes.put(0x0f);
+        }
+        if (row.map == OpcodeMap::k0F38 || row.map == OpcodeMap::k0F3A) {
+            bytes.put(row.map == OpcodeMap::k0F38 ? 0x38 : 0x3a);
+        }
+    }
+    bytes.put(row.opcode + add);
+    if (needs_modrm(row.map, row.opcode)) {
+        const std::uint32_t mod = row.selection & sel::mod_mask;
+        const auto field = [&](std::uint32_t mask, unsigned shift) {
+            const std::uint32_t value = row.selection & mask;
+            return value != 0 ? (value >> shift) - 1 : random.below(8);
+        };
+        const bool memory = mod != 0 ? mod == sel::mem : random.one_in(2);
+        bytes.put((memory ? random.below(3) : 3u) << 6 | field(sel::ext_mask, sel::ext_shift) << 3 |
+                  field(sel::rm_mask, sel::rm_shift));
+    }
+}
+
+/// An address for an access of up to 16 bytes: mostly inside, now and then across a boundary or outside.
+std::uint64_t pick_address(Random &random) {
+    switch (random.below(20)) {
+    case 0: return kDataAddress + 0x1000 - 1 - random.below(15);
+    case 1: return kReadOnlyAddress - 8 + random.below(0x1000);
+    case 2: return kReadOnlyAddress + kReadOnlySize - random.below(20);
+    case 3: return kDataAddress + random.below(0x1800);
+    default: return kDataAddress + 64 + (random.below(0x1800) & ~15u);
+    }
+}
+
+std::uint64_t segment_base(const Snapshot &s, const MemRef &m, CodeSize size) {
+    if (size == CodeSize::k64) {
+        return m.segment == kFs ? s.fs_base : m.segment == kGs ? s.gs_base : 0;
+    }
+    return size == CodeSize::k32 ? 0 : m.segment == kCs ? kCodeAddress : kDataAddress;
+}
+
+/// Changes registers (or the displacement in the code) so that the operand lies at `target`.
+void aim(Encoded &e, Snapshot &s, CodeSize size, std::uint64_t target) {
+    const MemRef &m = e.insn.mem;
+    const std::uint64_t offset = target - segment_base(s, m, size) - static_cast<std::uint64_t>(m.disp);
+    if (m.base != kNoReg && m.base != m.index) {
+        const std::uint64_t scaled = m.index == kNoReg ? 0 : s.gpr[m.index] << m.scale;
+        s.gpr[m.base] = offset - scaled;
+    } else if (m.index != kNoReg && m.base == kNoReg) {
+        s.gpr[m.index] = offset >> m.scale;
+    } else if (m.index != kNoReg) {
+        s.gpr[m.index] = offset / (1 + (1u << m.scale));
+    }
+}
+
+/// Absolute and RIP-relative operands are aimed by their displacement: the last four bytes equal to it.
+bool patch_displacement(Encoded &e, std::uint64_t target, CodeSize size, FeatureSet features) {
+    const MemRef &m = e.insn.mem;
+    if (m.base != kNoReg || m.index != kNoReg || e.insn.address_size == 2) {
+        return true;
+    }
+    const std::uint64_t from = m.rip_relative ? kStart + e.insn.length : 0;
+    const auto value = static_cast<std::uint32_t>(target - from);
+    const auto old = static_cast<std::uint32_t>(m.disp);
+    for (unsigned at = e.insn.length - 4u; at > 0; at--) {
+        if (std::memcmp(&e.bytes[at], &old, 4) == 0) {
+            std::memcpy(&e.bytes[at], &value, 4);
+            break;
+        }
+    }
+    const RowId row = e.insn.row_id;
+    return decode(e.bytes.data(), kMaxInsnLength, decode_mode(size, features), e.insn) == DecodeStatus::kOk &&
+           e.insn.row_id == row;
+}
+
+} // namespace
+
+DecodeMode decode_mode(CodeSize size, FeatureSet features) {
+    DecodeMode mode;
+    mode.code64 = size == CodeSize::k64;
+    mode.code32 = size == CodeSize::k32;
+    mode.features = features;
+    return mode;
+}
+
+std::optional<Encoded> encode_row(RowId id, CodeSize size, FeatureSet features, Random &random) {
+    const Row &row = kRows[id];
+    const std::uint32_t mode = row.selection & sel::mode_mask;
+    if (mode != 0 && (mode == sel::o64) != (size == CodeSize::k64)) {
+        return std::nullopt;
+    }
+    for (unsigned attempt = 0; attempt < 20; attempt++) {
+        Encoded e;
+        Bytes bytes(e);
+        if ((row.selection & sel::vex) != 0) {
+            put_vex(row, random, bytes);
+        } else {
+            put_prefixes(row, size, random, bytes);
+        }
+        put_opcode(row, random, bytes);
+        bytes.fill(random);
+        if (decode(e.bytes.data(), kMaxInsnLength, decode_mode(size, features), e.insn) == DecodeStatus::kOk &&
+            e.insn.row_id == id) {
+            const bool aimed = !e.insn.mem_form() || random.one_in(30) ||
+                               patch_displacement(e, pick_address(random), size, features);
+            if (aimed) {
+                return e;
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+Snapshot random_state(Encoded &e, CodeSize size, Random &random) {
+    Snapshot s;
+    for (std::uint64_t &value : s.gpr) {
+        value = random.interesting();
+    }
+    s.flags = static_cast<std::uint32_t>(random.next()) & kComparedFlags;
+    s.rip = kStart;
+    s.fs_base = random.one_in(2) ? 0 : random.next() & 0x7fff0000;
+    s.gs_base = random.one_in(2) ? 0 : random.next() & 0x7fff0000;
+    const Row &row = e.insn.row();
+    const std::uint64_t data_base = size == CodeSize::k16 ? kDataAddress : 0;
+    const auto local = [&](std::uint64_t address) { return address - data_base; };
+    // Counts and bit numbers are mostly small; far bit numbers leave the arena.
+    if (is_string(row)) {
+        s.gpr[kRcx] = random.below(20);
+        s.gpr[kRsi] = local(pick_address(random));
+        s.gpr[kRdi] = local(pick_address(random));
+    } else if (random.one_in(2)) {
+        s.gpr[kRcx] &= 0x3f;
+    }
+    const bool bit_test = row.mnemonic == "bt" || row.mnemonic == "bts" || row.mnemonic == "btr" || row.mnemonic == "btc";
+    if (bit_test && e.insn.operands[1].is_reg()) {
+        s.gpr[e.insn.operands[1].reg] = random.next() & 0x7ff;
+    }
+    if (row.mnemonic == "xlat") {
+        s.gpr[kRbx] = local(kDataAddress + 64 + random.below(0x1000));
+    }
+    if (row.mnemonic == "div" || row.mnemonic == "idiv") {
+        if (!random.one_in(3)) {
+            s.gpr[kRdx] = random.one_in(2) ? 0 : ~0ull;
+        }
+    }
+    s.gpr[kRbp] = local(kDataAddress + 0x400 + (random.below(0x1000) & ~7u));
+    s.gpr[kRsp] = local(kDataAddress + 0x400 + (random.below(0x1000) & ~7u));
+    if (e.insn.mem_form() && !random.one_in(40)) {
+        aim(e, s, size, pick_address(random));
+    }
+    if (size == CodeSize::k64) {
+        // Jumps to what is no address at all are another matter (which CPU faults where).
+        if (row.mnemonic == "jmp" || row.mnemonic == "call") {
+            if (e.insn.operands[0].is_reg()) {
+                s.gpr[e.insn.operands[0].reg] &= 0x7fffffffffff;
+            }
+        }
+    } else {
+        for (unsigned n = 0; n < 16; n++) {
+            s.gpr[n] = n < 8 ? s.gpr[n] & 0xffffffff : 0;
+        }
+    }
+    return s;
+}
+
+} // namespace rhea::target::x86::diff

@@ -1,0 +1,26 @@
+// Random encodings of a decoder row, and registers that make its memory operands land in the arena.
+#pragma once
+#include "target/x86/decode/decode.h"
+#include "tests/diff/random.h"
+#include "tests/diff/snapshot.h"
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+namespace rhea::target::x86::diff {
+
+DecodeMode decode_mode(CodeSize size, FeatureSet features);
+
+struct Encoded {
+    std::array<std::uint8_t, 16> bytes{};
+    Insn insn;
+};
+
+/// nullopt: the row does not exist in this code size (or chance did not hit it).
+std::optional<Encoded> encode_row(RowId row, CodeSize size, FeatureSet features, Random &random);
+
+/// Random registers and flags for the instruction, which will lie at kStart.
+Snapshot random_state(Encoded &encoded, CodeSize size, Random &random);
+
+} // namespace rhea::target::x86::diff

@@ -1,0 +1,162 @@
+#include "tests/diff/native_cpu.h"
+
+#include "tests/diff/arena.h"
+
+#include <asm/ldt.h>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace rhea::target::x86::diff {
+namespace {
+
+constexpr std::uint16_t kCode64 = 0x33, kCode32 = 0x23, kData = 0x2b, kCode16 = 0x0f, kData16 = 0x17;
+constexpr unsigned kMaxRepeats = 200;
+
+// si_code values of <asm-generic/siginfo.h>; glibc's header does not have all of them.
+constexpr int kTrapBreakpoint = 1, kFromKernel = 0x80;
+
+bool add_ldt_entry(unsigned number, std::uint64_t base, bool code) {
+    user_desc d{};
+    d.entry_number = number;
+    d.base_addr = static_cast<unsigned>(base);
+    d.limit = 0xffff;
+    d.contents = code ? MODIFY_LDT_CONTENTS_CODE : MODIFY_LDT_CONTENTS_DATA;
+    d.useable = 1;
+    return syscall(SYS_modify_ldt, 1, &d, sizeof d) == 0;
+}
+
+[[noreturn]] void child_main() {
+    const bool ldt = add_ldt_entry(1, kCodeAddress, true) && add_ldt_entry(2, kDataAddress, false);
+    ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    raise(ldt ? SIGSTOP : SIGTSTP);
+    _exit(0);
+}
+
+void fill(user_regs_struct &regs, Snapshot &before, CodeSize size) {
+    const auto &g = before.gpr;
+    regs.rax = g[kRax], regs.rcx = g[kRcx], regs.rdx = g[kRdx], regs.rbx = g[kRbx];
+    regs.rsp = g[kRsp], regs.rbp = g[kRbp], regs.rsi = g[kRsi], regs.rdi = g[kRdi];
+    regs.r8 = g[kR8], regs.r9 = g[kR9], regs.r10 = g[kR10], regs.r11 = g[kR11];
+    regs.r12 = g[kR12], regs.r13 = g[kR13], regs.r14 = g[kR14], regs.r15 = g[kR15];
+    regs.rip = size == CodeSize::k16 ? before.rip - kCodeAddress : before.rip;
+    regs.eflags = 0x202 | before.flags;
+    regs.orig_rax = ~0ull; // no system call to restart
+    regs.cs = size == CodeSize::k64 ? kCode64 : size == CodeSize::k32 ? kCode32 : kCode16;
+    regs.ss = size == CodeSize::k16 ? kData16 : kData;
+    regs.ds = regs.es = size == CodeSize::k64 ? 0 : size == CodeSize::k32 ? kData : kData16;
+    regs.fs = regs.gs = size == CodeSize::k64 ? 0 : regs.ds;
+    if (size == CodeSize::k64) {
+        regs.fs_base = before.fs_base, regs.gs_base = before.gs_base;
+    } else {
+        before.fs_base = before.gs_base = size == CodeSize::k16 ? kDataAddress : 0;
+        regs.fs_base = regs.gs_base = before.fs_base;
+    }
+    before.selectors = {static_cast<std::uint16_t>(regs.es), static_cast<std::uint16_t>(regs.cs),
+                        static_cast<std::uint16_t>(regs.ss), static_cast<std::uint16_t>(regs.ds),
+                        static_cast<std::uint16_t>(regs.fs), static_cast<std::uint16_t>(regs.gs)};
+}
+
+Snapshot read_back(const user_regs_struct &regs, CodeSize size) {
+    Snapshot s;
+    s.gpr = {regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi,
+             regs.r8,  regs.r9,  regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15};
+    s.rip = size == CodeSize::k16 ? regs.rip + kCodeAddress : regs.rip;
+    s.flags = static_cast<std::uint32_t>(regs.eflags) & kComparedFlags;
+    s.fs_base = regs.fs_base, s.gs_base = regs.gs_base;
+    s.selectors = {static_cast<std::uint16_t>(regs.es), static_cast<std::uint16_t>(regs.cs),
+                   static_cast<std::uint16_t>(regs.ss), static_cast<std::uint16_t>(regs.ds),
+                   static_cast<std::uint16_t>(regs.fs), static_cast<std::uint16_t>(regs.gs)};
+    return s;
+}
+
+Ending ending_of(const siginfo_t &info) {
+    switch (info.si_signo) {
+    case SIGFPE: return Ending::kDivide;
+    case SIGILL: return Ending::kUndefined;
+    case SIGSEGV:
+    case SIGBUS: return Ending::kMemory;
+    case SIGTRAP:
+        // INT3 and INT1 come from the kernel's own handlers, the end of a step as TRAP_TRACE.
+        return info.si_code == kFromKernel ? Ending::kBreakpoint
+               : info.si_code == kTrapBreakpoint ? Ending::kDebug
+                                                 : Ending::kDone;
+    default: return Ending::kOther;
+    }
+}
+
+} // namespace
+
+NativeCpu::NativeCpu() {
+    child_ = fork();
+    if (child_ == 0) {
+        child_main();
+    }
+    int status = 0;
+    if (child_ < 0 || waitpid(child_, &status, 0) != child_ || !WIFSTOPPED(status)) {
+        why_not_ = "no child process could be traced";
+        return;
+    }
+    has_ldt_ = WSTOPSIG(status) == SIGSTOP;
+    user_regs_struct regs;
+    if (ptrace(PTRACE_GETREGS, child_, nullptr, &regs) != 0) {
+        why_not_ = std::string("ptrace is not allowed here: ") + std::strerror(errno);
+        return;
+    }
+    ptrace(PTRACE_SETOPTIONS, child_, nullptr, PTRACE_O_EXITKILL);
+}
+
+NativeCpu::~NativeCpu() {
+    if (child_ > 0) {
+        kill(child_, SIGKILL);
+        waitpid(child_, nullptr, 0);
+    }
+}
+
+bool NativeCpu::step() {
+    int status = 0;
+    return ptrace(PTRACE_SINGLESTEP, child_, nullptr, nullptr) == 0 && waitpid(child_, &status, 0) == child_ &&
+           WIFSTOPPED(status);
+}
+
+Snapshot NativeCpu::run(Snapshot &before, CodeSize size, unsigned count, bool repeats) {
+    user_regs_struct regs;
+    Snapshot after;
+    after.ending = Ending::kOther;
+    if (ptrace(PTRACE_GETREGS, child_, nullptr, &regs) != 0) {
+        return after;
+    }
+    fill(regs, before, size);
+    if (ptrace(PTRACE_SETREGS, child_, nullptr, &regs) != 0) {
+        return after;
+    }
+    std::uint64_t at = regs.rip;
+    for (unsigned done = 0, steps = 0; done < count && steps < kMaxRepeats; steps++) {
+        siginfo_t info{};
+        if (!step() || ptrace(PTRACE_GETSIGINFO, child_, nullptr, &info) != 0 ||
+            ptrace(PTRACE_GETREGS, child_, nullptr, &regs) != 0) {
+            after.ending = Ending::kOther;
+            return after;
+        }
+        after = read_back(regs, size);
+        after.ending = ending_of(info);
+        if (after.ending != Ending::kDone) {
+            after.fault_address = info.si_signo == SIGSEGV && info.si_code != kFromKernel
+                                      ? reinterpret_cast<std::uint64_t>(info.si_addr)
+                                      : 0;
+            return after;
+        }
+        if (!repeats || regs.rip != at) {
+            done++;
+            at = regs.rip;
+        }
+    }
+    return after;
+}
+
+} // namespace rhea::target::x86::diff

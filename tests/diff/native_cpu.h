@@ -1,0 +1,34 @@
+// Runs single instructions on the host CPU: a traced child process whose registers are set, which is stepped once,
+// and whose registers are read back. Its faults are signals that it never sees.
+#pragma once
+#include "tests/diff/snapshot.h"
+
+#include <string>
+#include <sys/types.h>
+
+namespace rhea::target::x86::diff {
+
+class NativeCpu {
+public:
+    /// After the Arena is mapped. why_not() says why it cannot run at all, if it cannot.
+    NativeCpu();
+    ~NativeCpu();
+    NativeCpu(const NativeCpu &) = delete;
+    NativeCpu &operator=(const NativeCpu &) = delete;
+
+    const std::string &why_not() const { return why_not_; }
+    bool has(CodeSize size) const { return size != CodeSize::k16 || has_ldt_; }
+
+    /// Sets the state and steps until rip is no longer that of a repeated instruction, `count` instructions were done,
+    /// or one faulted. selectors of `before` are filled in with what the host uses.
+    Snapshot run(Snapshot &before, CodeSize size, unsigned count, bool repeats);
+
+private:
+    bool step();
+
+    pid_t child_ = -1;
+    bool has_ldt_ = false;
+    std::string why_not_;
+};
+
+} // namespace rhea::target::x86::diff

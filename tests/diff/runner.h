@@ -1,0 +1,42 @@
+// One case a call: a random encoding of a row in a random state, run natively and translated, and compared.
+#pragma once
+#include "target/x86/decode/row.h"
+#include "tests/diff/arena.h"
+#include "tests/diff/native_cpu.h"
+#include "tests/diff/translated_cpu.h"
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace rhea::target::x86::diff {
+
+enum class Verdict : std::uint8_t { kSame, kDifferent, kNotEncoded, kNeedsHelper };
+
+struct Encoded;
+
+class Runner {
+public:
+    explicit Runner(FeatureSet features) : features_(features), translated_(features) {}
+
+    /// Empty, or why nothing can be run natively.
+    const std::string &why_not() const { return native_.why_not(); }
+    bool has(CodeSize size) const { return native_.has(size); }
+    Verdict run(RowId row, CodeSize size, std::uint64_t seed);
+    /// Of the last case that differed: code, states, differences, IR.
+    const std::string &report() const { return report_; }
+
+private:
+    void make_report(const Encoded &encoded, CodeSize size, const Snapshot &before, const Snapshot &native,
+                     const Snapshot &translated, const std::string &differences);
+
+    FeatureSet features_;
+    Arena arena_; // before native_: its process shares it
+    NativeCpu native_;
+    TranslatedCpu translated_;
+    std::array<std::uint8_t, kWritableSize> initial_{}, native_data_{};
+    std::string report_;
+};
+
+} // namespace rhea::target::x86::diff

@@ -1,0 +1,34 @@
+// The state that is compared: before a case, after it natively, after it translated.
+#pragma once
+#include "rhea/target/x86/state.h"
+
+#include <array>
+#include <cstdint>
+
+namespace rhea::target::x86::diff {
+
+inline constexpr std::uint32_t kDirectionFlag = 1u << 10;
+inline constexpr std::uint32_t kComparedFlags = tcg::kArithFlags | kDirectionFlag;
+
+/// Which code segment a case runs in.
+enum class CodeSize : std::uint8_t { k16, k32, k64 };
+
+/// What ended the case.
+enum class Ending : std::uint8_t { kDone, kDivide, kDebug, kBreakpoint, kUndefined, kMemory, kOther };
+constexpr const char *ending_name(Ending ending) {
+    constexpr const char *kNames[] = {"done", "#DE", "#DB", "#BP", "#UD", "#PF/#GP/#SS", "other"};
+    return kNames[static_cast<unsigned>(ending)];
+}
+
+struct Snapshot {
+    std::array<std::uint64_t, 16> gpr{};
+    std::uint64_t rip = 0;
+    std::uint64_t fs_base = 0, gs_base = 0;
+    std::uint32_t flags = 0; ///< kComparedFlags
+    std::array<std::uint16_t, kSegCount> selectors{};
+    Ending ending = Ending::kDone;
+    std::uint64_t fault_address = 0; ///< 0 when unknown
+    bool operator==(const Snapshot &) const = default;
+};
+
+} // namespace rhea::target::x86::diff
