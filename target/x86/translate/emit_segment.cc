@@ -72,14 +72,23 @@ template void load_far_pointer<kDs>(Translator &);
 template void load_far_pointer<kFs>(Translator &);
 template void load_far_pointer<kGs>(Translator &);
 
+/// Memory is written, and needs to be writable, only when the privilege level is raised.
 void arpl(Translator &t) {
-    const ValueId target = t.read_for_update(0);
+    const bool two_ways = t.op(0).is_mem() && !t.single();
+    const ValueId target = two_ways ? t.read(0) : t.read_for_update(0);
     const ValueId wanted = t.b.and_imm(t.read(1), 3);
     const ValueId less = t.cond_of(t.flags_of(Op::f_cmp, {t.b.and_imm(target, 3), wanted}), Cond::kB);
     const ValueId raised = t.b.or_(t.b.and_imm(target, 0xfffc), wanted);
     const ValueId before = t.b.flags();
+    const ValueId after = t.flags_of(Op::f_zf, {less, before});
+    if (two_ways) {
+        t.b.set_flags(after);
+        t.b.emit(Op::br_nz, Type::kNone, {t.b.xor_(less, t.b.konst(Type::kI8, 1))}, 0,
+                 static_cast<std::uint64_t>(std::int64_t{t.next}));
+        t.b.set_flags(before); // what a fault of the store shows
+    }
     t.write(0, t.b.emit(Op::select, Type::kI16, {less, raised, target}));
-    t.b.set_flags(t.flags_of(Op::f_zf, {less, before}));
+    t.b.set_flags(after);
 }
 
 /// LAR, LSL: bit 63 of the answer says whether the descriptor may be seen; only then is the register written.
