@@ -1,0 +1,74 @@
+// Floating-point vector rows: each is the host's own SSE instruction of the row's name, so that NaNs, flags and
+// approximations are the hardware's bit for bit. A host without SSE needs rows of its own here.
+#include <immintrin.h>
+#include <utility>
+
+#include "tcg/backend/interp/interp_vector.h"
+
+namespace rhea::tcg::interp::rows {
+namespace {
+
+__m128 xmm(const Value& value) {
+    return std::bit_cast<__m128>(value);
+}
+Value from_xmm(__m128 x) {
+    return std::bit_cast<Value>(x);
+}
+
+using int_of_d = std::uint32_t;
+using int_of_q = std::uint64_t;
+
+/// Calls body with the constant that equals imm & 7.
+template <class Body>
+void with_constant(std::uint64_t imm, Body body) {
+    [&]<unsigned... kN>(std::integer_sequence<unsigned, kN...>) {
+        (void)((kN == (imm & 7) && (body(std::integral_constant<unsigned, kN>{}), true)) || ...);
+    }(std::make_integer_sequence<unsigned, 8>{});
+}
+
+}  // namespace
+
+// asm volatile: the MXCSR that these read and write is no operand the compiler knows of.
+#define RHEA_IR_VOP1(name, vex, flags, meaning)                     \
+    void name(VectorCall& call) {                                   \
+        __m128 r;                                                   \
+        asm volatile(#name " %1, %0" : "=x"(r) : "x"(xmm(call.a))); \
+        call.result = from_xmm(r);                                  \
+    }
+#define RHEA_IR_VOP2(name, vex, flags, meaning)                     \
+    void name(VectorCall& call) {                                   \
+        __m128 r = xmm(call.a);                                     \
+        asm volatile(#name " %1, %0" : "+x"(r) : "x"(xmm(call.b))); \
+        call.result = from_xmm(r);                                  \
+    }
+#define RHEA_IR_VOP2I(name, vex, flags, meaning)                                             \
+    void name(VectorCall& call) {                                                            \
+        with_constant(call.inst.imm, [&](auto imm) {                                         \
+            __m128 r = xmm(call.a);                                                          \
+            asm volatile(#name " %2, %1, %0" : "+x"(r) : "x"(xmm(call.b)), "i"(imm.value)); \
+            call.result = from_xmm(r);                                                       \
+        });                                                                                  \
+    }
+#define RHEA_IR_VFROMG(name, vex, letter, flags, meaning)                                \
+    void name(VectorCall& call) {                                                        \
+        __m128 r = xmm(call.a);                                                          \
+        asm volatile(#name " %1, %0" : "+x"(r) : "r"(static_cast<int_of_##letter>(call.b.low))); \
+        call.result = from_xmm(r);                                                       \
+    }
+#define RHEA_IR_VTOG(name, vex, letter, flags, meaning)             \
+    void name(VectorCall& call) {                                   \
+        int_of_##letter r;                                          \
+        asm volatile(#name " %1, %0" : "=r"(r) : "x"(xmm(call.a))); \
+        call.result = {r, 0};                                       \
+    }
+#define RHEA_IR_VFLAGS(name, vex, flags, meaning)                              \
+    void name(VectorCall& call) {                                              \
+        bool z, p, c;                                                          \
+        asm volatile(#name " %4, %3"                                           \
+                     : "=@ccz"(z), "=@ccp"(p), "=@ccc"(c)                      \
+                     : "x"(xmm(call.a)), "x"(xmm(call.b)));                    \
+        call.result = {(z ? kZF : 0u) | (p ? kPF : 0u) | (c ? kCF : 0u), 0};   \
+    }
+#include "rhea/tcg/vector_float_ops.def"
+
+}  // namespace rhea::tcg::interp::rows
