@@ -1,0 +1,16 @@
+// The x86 side of KVM: registers to and from the kernel, CPUID.
+#pragma once
+#include "rhea/core/kvm_arch_state.h"
+#include "rhea/target/x86/cpu_model.h"
+
+#include <memory>
+
+namespace rhea::target::x86 {
+
+/// What this host's KVM can show to a guest. Fails when `device` cannot be opened.
+util::Result<CpuAvailability> kvm_availability(const std::string &device = "/dev/kvm");
+
+/// One vCPU's registers for accel/kvm. `in_kernel_apic`: MP state is the kernel's to keep.
+std::unique_ptr<core::KvmArchState> make_kvm_state(const CpuModel &model, unsigned index, bool in_kernel_apic);
+
+} // namespace rhea::target::x86

@@ -1,0 +1,391 @@
+// CpuState to KVM and back. Order of writing: CPUID, special registers, FPU, XCRs, MSRs, debug registers, general registers, MP state, events
+// (docs/architecture.md, "KVM contract"); KVM_SET_MSRS stops at the first MSR that it refuses, so we go on behind that one.
+#include "rhea/target/x86/kvm_state.h"
+
+#include "target/x86/cpu.h"
+#include "target/x86/kvm/null_host.h"
+
+#include "rhea/target/x86/frontend.h"
+#include "rhea/target/x86/state_io.h"
+#include "rhea/util/log.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace rhea::target::x86 {
+namespace {
+
+/// MSRs that travel, and where they are kept.
+struct MsrField {
+    std::uint32_t number;
+    std::uint64_t CpuState::*field;
+};
+constexpr MsrField kMsrs[] = {
+    {0x174, &CpuState::sysenter_cs}, {0x175, &CpuState::sysenter_esp}, {0x176, &CpuState::sysenter_eip},
+    {0x1a0, &CpuState::misc_enable}, {0x277, &CpuState::pat},          {0x2ff, &CpuState::mtrr_def_type},
+    {0xc0000081, &CpuState::star},   {0xc0000082, &CpuState::lstar},   {0xc0000083, &CpuState::cstar},
+    {0xc0000084, &CpuState::sfmask}, {0xc0000102, &CpuState::kernel_gs_base}, {0xc0000103, &CpuState::tsc_aux},
+};
+constexpr std::size_t kMsrCount = sizeof kMsrs / sizeof kMsrs[0];
+
+/// A KVM structure that ends in a flexible array of Entry.
+template <typename Header, typename Entry, std::size_t kCount> class FlexibleBuffer {
+public:
+    Header &header() { return *reinterpret_cast<Header *>(bytes_); }
+    Entry &entry(std::size_t i) { return reinterpret_cast<Entry *>(bytes_ + sizeof(Header))[i]; }
+
+private:
+    alignas(16) std::uint8_t bytes_[sizeof(Header) + kCount * sizeof(Entry)] = {};
+};
+using MsrBuffer = FlexibleBuffer<kvm_msrs, kvm_msr_entry, kMsrCount>;
+constexpr std::size_t kCpuidEntries = 200;
+using CpuidBuffer = FlexibleBuffer<kvm_cpuid2, kvm_cpuid_entry2, kCpuidEntries>;
+
+kvm_segment to_kvm(const SegmentCache &cache, std::uint64_t base) {
+    kvm_segment out{};
+    out.base = base;
+    out.limit = cache.limit;
+    out.selector = cache.selector;
+    out.type = cache.attr & 0xf;
+    out.s = (cache.attr >> 4) & 1;
+    out.dpl = (cache.attr >> 5) & 3;
+    out.present = (cache.attr >> 7) & 1;
+    out.avl = (cache.attr >> 12) & 1;
+    out.l = (cache.attr >> 13) & 1;
+    out.db = (cache.attr >> 14) & 1;
+    out.g = (cache.attr >> 15) & 1;
+    out.unusable = !out.present;
+    return out;
+}
+
+SegmentCache from_kvm(const kvm_segment &in) {
+    SegmentCache out{};
+    out.selector = in.selector;
+    out.limit = in.limit;
+    const unsigned present = in.unusable ? 0u : in.present;
+    out.attr = static_cast<std::uint16_t>(in.type | in.s << 4 | in.dpl << 5 | present << 7 | in.avl << 12 | in.l << 13 |
+                                          in.db << 14 | in.g << 15);
+    return out;
+}
+
+util::Result<void> call(int fd, unsigned long request, void *argument, const char *name) {
+    if (::ioctl(fd, request, argument) < 0)
+        return util::fail("KVM refused the CPU state: {}: {}", name, std::strerror(errno));
+    return {};
+}
+
+class KvmState final : public core::KvmArchState {
+public:
+    KvmState(const CpuModel &model, unsigned index, bool in_kernel_apic)
+        : model_(model), index_(index), in_kernel_apic_(in_kernel_apic), frontend_(make_frontend(model, index)) {
+        memory_ = static_cast<CpuState *>(std::aligned_alloc(64, (sizeof(CpuState) + 63) & ~std::size_t{63}));
+        std::memset(static_cast<void *>(memory_), 0, sizeof(CpuState));
+        memory_->head.canonical_state = reinterpret_cast<std::uint64_t>(memory_);
+        frontend_->attach(&memory_->head, host_);
+        frontend_->reset();
+    }
+    ~KvmState() override {
+        frontend_.reset();
+        std::free(memory_);
+    }
+
+    util::Result<void> setup(int system_fd, int vcpu_fd) override;
+    util::Result<void> put(int vcpu_fd) override;
+    util::Result<void> get(int vcpu_fd) override;
+    void reset() override { frontend_->reset(); }
+    void set_boot_state(const core::X86BootState &state) override { frontend_->set_boot_state(state); }
+    void serialize(core::Archive &archive) override { frontend_->serialize(archive); }
+    std::string describe_registers() const override { return describe_state(*memory_); }
+    std::uint64_t pc() const override { return memory_->head.pc; }
+
+private:
+    util::Result<void> put_special(int fd);
+    util::Result<void> put_fpu(int fd);
+    void put_msrs(int fd);
+    util::Result<void> put_general(int fd);
+    bool code64() const { return (memory_->efer & kEferLMA) && (memory_->seg[kCs].attr & kAttrL); }
+
+    const CpuModel model_;
+    const unsigned index_;
+    const bool in_kernel_apic_;
+    NullHost host_;
+    std::unique_ptr<tcg::GuestFrontend> frontend_;
+    CpuState *memory_;
+};
+
+util::Result<void> KvmState::setup(int, int vcpu_fd) {
+    CpuidBuffer table;
+    CpuidContext context;
+    context.apic_id = index_;
+    context.hypervisor = std::string_view("KVMKVMKVM\0\0\0", 12);
+    const auto add = [&](std::uint32_t leaf, std::uint32_t subleaf, bool indexed) {
+        if (table.header().nent == kCpuidEntries)
+            return;
+        const CpuidResult r = cpuid(model_, context, leaf, subleaf);
+        kvm_cpuid_entry2 &entry = table.entry(table.header().nent++);
+        entry.function = leaf;
+        entry.index = subleaf;
+        entry.flags = indexed ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0u;
+        entry.eax = r.eax;
+        entry.ebx = r.ebx;
+        entry.ecx = r.ecx;
+        entry.edx = r.edx;
+    };
+    for (std::uint32_t leaf = 0; leaf <= model_.level; ++leaf) {
+        const bool indexed = leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd || leaf == 0x1f;
+        for (std::uint32_t subleaf = 0; subleaf < (indexed ? 4u : 1u); ++subleaf)
+            add(leaf, subleaf, indexed);
+    }
+    add(0x40000000, 0, false);
+    for (std::uint32_t leaf = 0x80000000; leaf <= model_.extended_level; ++leaf)
+        add(leaf, 0, false);
+    return call(vcpu_fd, KVM_SET_CPUID2, &table, "KVM_SET_CPUID2");
+}
+
+util::Result<void> KvmState::put_special(int fd) {
+    CpuState &s = *memory_;
+    kvm_sregs sregs{};
+    if (auto done = call(fd, KVM_GET_SREGS, &sregs, "KVM_GET_SREGS"); !done)
+        return done;
+    kvm_segment *segments[] = {&sregs.es, &sregs.cs, &sregs.ss, &sregs.ds, &sregs.fs, &sregs.gs};
+    for (unsigned i = 0; i < kSegCount; ++i)
+        *segments[i] = to_kvm(s.seg[i], s.seg_base[i]);
+    sregs.tr = to_kvm(s.tr, s.tr_base);
+    sregs.ldt = to_kvm(s.ldt, s.ldt_base);
+    sregs.gdt = {.base = s.gdt.base, .limit = static_cast<std::uint16_t>(s.gdt.limit), .padding = {}};
+    sregs.idt = {.base = s.idt.base, .limit = static_cast<std::uint16_t>(s.idt.limit), .padding = {}};
+    sregs.cr0 = s.cr0;
+    sregs.cr2 = s.cr2;
+    sregs.cr3 = s.cr3;
+    sregs.cr4 = s.cr4;
+    sregs.cr8 = s.cr8;
+    sregs.efer = s.efer;
+    std::memset(sregs.interrupt_bitmap, 0, sizeof sregs.interrupt_bitmap);
+    return call(fd, KVM_SET_SREGS, &sregs, "KVM_SET_SREGS");
+}
+
+util::Result<void> KvmState::put_fpu(int fd) {
+    CpuState &s = *memory_;
+    kvm_fpu fpu{};
+    for (unsigned i = 0; i < 8; ++i) {
+        const X87Register &reg = s.fpr[(s.fpu_top + i) & 7];
+        std::memcpy(fpu.fpr[i], &reg.mantissa, 8);
+        std::memcpy(fpu.fpr[i] + 8, &reg.sign_exponent, 2);
+    }
+    fpu.fcw = s.fcw;
+    fpu.fsw = static_cast<std::uint16_t>((s.fsw & ~0x3800) | (s.fpu_top & 7) << 11);
+    fpu.ftwx = static_cast<std::uint8_t>(~s.ftw); // FXSAVE's abridged tag word: 1 = not empty
+    fpu.last_opcode = s.fop;
+    fpu.last_ip = s.fip;
+    fpu.last_dp = s.fdp;
+    for (unsigned i = 0; i < 16; ++i)
+        std::memcpy(fpu.xmm[i], s.xmm[i].lane, 16);
+    fpu.mxcsr = s.head.guest_mxcsr;
+    return call(fd, KVM_SET_FPU, &fpu, "KVM_SET_FPU");
+}
+
+void KvmState::put_msrs(int fd) {
+    MsrBuffer buffer;
+    std::size_t done = 0;
+    while (done < kMsrCount) {
+        buffer.header().nmsrs = static_cast<std::uint32_t>(kMsrCount - done);
+        for (std::size_t i = done; i < kMsrCount; ++i) {
+            buffer.entry(i - done).index = kMsrs[i].number;
+            buffer.entry(i - done).data = memory_->*kMsrs[i].field;
+        }
+        const int taken = ::ioctl(fd, KVM_SET_MSRS, &buffer);
+        done += taken > 0 ? static_cast<std::size_t>(taken) : 0;
+        if (done < kMsrCount) {
+            util::log_write(util::kLogUnimp, "kvm: MSR {:#x} is not accepted by this KVM\n", kMsrs[done].number);
+            ++done;
+        }
+    }
+}
+
+util::Result<void> KvmState::put_general(int fd) {
+    CpuState &s = *memory_;
+    kvm_regs regs{};
+    regs.rax = s.gpr[kRax], regs.rbx = s.gpr[kRbx], regs.rcx = s.gpr[kRcx], regs.rdx = s.gpr[kRdx];
+    regs.rsi = s.gpr[kRsi], regs.rdi = s.gpr[kRdi], regs.rsp = s.gpr[kRsp], regs.rbp = s.gpr[kRbp];
+    regs.r8 = s.gpr[kR8], regs.r9 = s.gpr[kR9], regs.r10 = s.gpr[kR10], regs.r11 = s.gpr[kR11];
+    regs.r12 = s.gpr[kR12], regs.r13 = s.gpr[kR13], regs.r14 = s.gpr[kR14], regs.r15 = s.gpr[kR15];
+    regs.rip = code64() ? s.head.pc : (s.head.pc - s.seg_base[kCs]) & 0xffffffff;
+    regs.rflags = read_rflags(s);
+    return call(fd, KVM_SET_REGS, &regs, "KVM_SET_REGS");
+}
+
+util::Result<void> KvmState::put(int fd) {
+    if (auto done = put_special(fd); !done)
+        return done;
+    if (auto done = put_fpu(fd); !done)
+        return done;
+    put_msrs(fd);
+    kvm_debugregs debug{};
+    for (unsigned i = 0; i < 4; ++i)
+        debug.db[i] = memory_->dr[i];
+    debug.dr6 = memory_->dr[6];
+    debug.dr7 = memory_->dr[7];
+    if (auto done = call(fd, KVM_SET_DEBUGREGS, &debug, "KVM_SET_DEBUGREGS"); !done)
+        return done;
+    if (auto done = put_general(fd); !done)
+        return done;
+    if (in_kernel_apic_) {
+        kvm_mp_state mp{};
+        mp.mp_state = memory_->wait_for_sipi ? KVM_MP_STATE_UNINITIALIZED : memory_->halted ? KVM_MP_STATE_HALTED : KVM_MP_STATE_RUNNABLE;
+        if (auto done = call(fd, KVM_SET_MP_STATE, &mp, "KVM_SET_MP_STATE"); !done)
+            return done;
+    }
+    kvm_vcpu_events events{};
+    events.interrupt.shadow = memory_->interrupt_shadow ? KVM_X86_SHADOW_INT_STI : 0;
+    events.nmi.masked = memory_->nmi_blocked;
+    events.flags = KVM_VCPUEVENT_VALID_SHADOW;
+    return call(fd, KVM_SET_VCPU_EVENTS, &events, "KVM_SET_VCPU_EVENTS");
+}
+
+util::Result<void> KvmState::get(int fd) {
+    CpuState &s = *memory_;
+    kvm_sregs sregs{};
+    kvm_regs regs{};
+    kvm_fpu fpu{};
+    for (const auto &[request, argument, name] : {std::tuple<unsigned long, void *, const char *>{KVM_GET_SREGS, &sregs, "KVM_GET_SREGS"},
+                                                  {KVM_GET_REGS, &regs, "KVM_GET_REGS"},
+                                                  {KVM_GET_FPU, &fpu, "KVM_GET_FPU"}}) {
+        if (auto done = call(fd, request, argument, name); !done)
+            return done;
+    }
+    const kvm_segment *segments[] = {&sregs.es, &sregs.cs, &sregs.ss, &sregs.ds, &sregs.fs, &sregs.gs};
+    for (unsigned i = 0; i < kSegCount; ++i) {
+        s.seg[i] = from_kvm(*segments[i]);
+        s.seg_base[i] = segments[i]->base;
+    }
+    s.tr = from_kvm(sregs.tr), s.tr_base = sregs.tr.base;
+    s.ldt = from_kvm(sregs.ldt), s.ldt_base = sregs.ldt.base;
+    s.gdt = {sregs.gdt.base, sregs.gdt.limit};
+    s.idt = {sregs.idt.base, sregs.idt.limit};
+    s.cr0 = sregs.cr0, s.cr2 = sregs.cr2, s.cr3 = sregs.cr3, s.cr4 = sregs.cr4, s.cr8 = sregs.cr8, s.efer = sregs.efer;
+    s.gpr[kRax] = regs.rax, s.gpr[kRbx] = regs.rbx, s.gpr[kRcx] = regs.rcx, s.gpr[kRdx] = regs.rdx;
+    s.gpr[kRsi] = regs.rsi, s.gpr[kRdi] = regs.rdi, s.gpr[kRsp] = regs.rsp, s.gpr[kRbp] = regs.rbp;
+    s.gpr[kR8] = regs.r8, s.gpr[kR9] = regs.r9, s.gpr[kR10] = regs.r10, s.gpr[kR11] = regs.r11;
+    s.gpr[kR12] = regs.r12, s.gpr[kR13] = regs.r13, s.gpr[kR14] = regs.r14, s.gpr[kR15] = regs.r15;
+    write_rflags(s, regs.rflags, kAllFlags);
+    s.cpl = static_cast<std::uint8_t>((s.cr0 & kCr0PE) ? sregs.ss.dpl : 0);
+    s.head.pc = code64() ? regs.rip : (regs.rip + s.seg_base[kCs]) & 0xffffffff;
+    s.fpu_top = (fpu.fsw >> 11) & 7;
+    for (unsigned i = 0; i < 8; ++i) {
+        X87Register &reg = s.fpr[(s.fpu_top + i) & 7];
+        std::memcpy(&reg.mantissa, fpu.fpr[i], 8);
+        std::memcpy(&reg.sign_exponent, fpu.fpr[i] + 8, 2);
+    }
+    s.fcw = fpu.fcw;
+    s.fsw = fpu.fsw & static_cast<std::uint16_t>(~0x3800);
+    s.ftw = static_cast<std::uint8_t>(~fpu.ftwx);
+    s.fop = fpu.last_opcode;
+    s.fip = fpu.last_ip;
+    s.fdp = fpu.last_dp;
+    for (unsigned i = 0; i < 16; ++i)
+        std::memcpy(s.xmm[i].lane, fpu.xmm[i], 16);
+    s.head.guest_mxcsr = fpu.mxcsr;
+
+    MsrBuffer buffer;
+    std::size_t at = 0;
+    while (at < kMsrCount) {
+        buffer.header().nmsrs = static_cast<std::uint32_t>(kMsrCount - at);
+        for (std::size_t i = at; i < kMsrCount; ++i)
+            buffer.entry(i - at).index = kMsrs[i].number;
+        const int taken = ::ioctl(fd, KVM_GET_MSRS, &buffer);
+        for (int i = 0; i < taken; ++i)
+            s.*kMsrs[at + static_cast<std::size_t>(i)].field = buffer.entry(static_cast<std::size_t>(i)).data;
+        at += taken > 0 ? static_cast<std::size_t>(taken) : 0;
+        if (at < kMsrCount)
+            ++at;
+    }
+    kvm_debugregs debug{};
+    if (auto done = call(fd, KVM_GET_DEBUGREGS, &debug, "KVM_GET_DEBUGREGS"); !done)
+        return done;
+    for (unsigned i = 0; i < 4; ++i)
+        s.dr[i] = debug.db[i];
+    s.dr[6] = debug.dr6;
+    s.dr[7] = debug.dr7;
+    if (in_kernel_apic_) {
+        kvm_mp_state mp{};
+        if (::ioctl(fd, KVM_GET_MP_STATE, &mp) == 0) {
+            s.halted = mp.mp_state == KVM_MP_STATE_HALTED;
+            s.wait_for_sipi = mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
+        }
+    }
+    kvm_vcpu_events events{};
+    if (::ioctl(fd, KVM_GET_VCPU_EVENTS, &events) == 0) {
+        s.interrupt_shadow = events.interrupt.shadow != 0;
+        s.nmi_blocked = events.nmi.masked;
+    }
+    return {};
+}
+
+} // namespace
+
+util::Result<CpuAvailability> kvm_availability(const std::string &device) {
+    const int fd = ::open(device.c_str(), O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return util::fail("could not access {}: {}", device, std::strerror(errno));
+    CpuidBuffer table;
+    table.header().nent = kCpuidEntries;
+    const int result = ::ioctl(fd, KVM_GET_SUPPORTED_CPUID, &table);
+    const int error = errno;
+    ::close(fd);
+    if (result < 0)
+        return util::fail("{}: KVM_GET_SUPPORTED_CPUID: {}", device, std::strerror(error));
+    CpuAvailability available;
+    available.accelerator = "KVM";
+    const auto set = [&](CpuidWord word, std::uint32_t bits) { available.features[static_cast<std::size_t>(word)] |= bits; };
+    for (std::uint32_t i = 0; i < table.header().nent; ++i) {
+        const kvm_cpuid_entry2 &entry = table.entry(i);
+        switch (entry.function) {
+        case 1:
+            set(CpuidWord::k1Edx, entry.edx);
+            set(CpuidWord::k1Ecx, entry.ecx | 1u << 31 | 1u << 21); // hypervisor and x2APIC: ours to give
+            break;
+        case 6:
+            set(CpuidWord::k6Eax, entry.eax);
+            break;
+        case 7:
+            if (entry.index == 0) {
+                set(CpuidWord::k7Ebx, entry.ebx);
+                set(CpuidWord::k7Ecx, entry.ecx);
+                set(CpuidWord::k7Edx, entry.edx);
+            }
+            break;
+        case 0xd:
+            if (entry.index == 1)
+                set(CpuidWord::kD1Eax, entry.eax);
+            break;
+        case 0x80000001:
+            set(CpuidWord::k81Edx, entry.edx);
+            set(CpuidWord::k81Ecx, entry.ecx);
+            break;
+        case 0x80000007:
+            set(CpuidWord::k87Edx, entry.edx);
+            break;
+        case 0x80000008:
+            set(CpuidWord::k88Ebx, entry.ebx);
+            break;
+        case 0x80000021:
+            set(CpuidWord::k8021Eax, entry.eax);
+            break;
+        default:
+            break;
+        }
+    }
+    return available;
+}
+
+std::unique_ptr<core::KvmArchState> make_kvm_state(const CpuModel &model, unsigned index, bool in_kernel_apic) {
+    return std::make_unique<KvmState>(model, index, in_kernel_apic);
+}
+
+} // namespace rhea::target::x86
