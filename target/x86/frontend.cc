@@ -87,6 +87,11 @@ class X86Frontend final : public tcg::GuestFrontend, public core::TscPort {
         description_.pin_integer = pinned_integers();
         description_.pin_vector = pinned_vectors();
         description_.helpers = helper_table();
+        description_.raise = [](void* state, unsigned vector, std::uint64_t error) {
+            x86::raise(*static_cast<CpuState*>(state),
+                       Fault{static_cast<std::uint8_t>(vector),
+                             error == ~0ull ? 0u : static_cast<std::uint32_t>(error), 0});
+        };
         context_.features = decoder_features(model_);
         context_.guest = &description_;
     }
