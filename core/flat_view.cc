@@ -1,117 +1,145 @@
+// The tree is walked from high to low priority; each leaf fills what is still free in its window.
 #include "core/flat_view.h"
 
 #include <algorithm>
+#include <cassert>
 
 namespace rhea::core {
 namespace {
 
-// 128-bit arithmetic: a root region may be 2^64 bytes large.
-using Wide = unsigned __int128;
+/// Positions may lie below 0 (an alias of the middle of something) and reach 2^64.
+__extension__ using Position = __int128;
 
-Wide wide_size(std::uint64_t size) { return size == 0 ? Wide{1} << 64 : Wide{size}; }
+/// Deeper trees are our own bug (an alias that shows itself).
+constexpr unsigned kMaxDepth = 64;
 
-struct Interval {
-    Wide start, end;
+/// A container of size 0 spans all addresses.
+Position full_size(const MemoryRegion& region) {
+    const bool all = region.size() == 0 && region.kind() == MemoryRegion::Kind::kContainer;
+    return all ? Position(1) << 64 : Position(region.size());
+}
+
+struct Piece {
+    Position start, end;
+    MemoryRegion* region;
+    hwaddr region_offset;
+    bool readonly;
 };
 
 class Flattener {
-public:
-    explicit Flattener(FlatView &view) : view_(view) {}
+  public:
+    struct Window {
+        Position start, end;
+        bool readonly;
+        unsigned depth;
+    };
 
-    /// Paints `region`, whose byte 0 lies at `base` (which may be "negative" for aliases), inside `clip`. What is painted first
-    /// stays: children are visited from the highest priority down.
-    void paint(MemoryRegion &region, __int128 base, Interval clip, bool readonly, unsigned depth) {
-        if (!region.enabled() || depth > 32)
-            return;
-        const __int128 end = base + static_cast<__int128>(wide_size(region.size()));
-        clip.start = std::max<__int128>(base, static_cast<__int128>(clip.start)) < 0
-                         ? 0
-                         : static_cast<Wide>(std::max<__int128>(base, static_cast<__int128>(clip.start)));
-        clip.end = end < 0 ? 0 : std::min(clip.end, static_cast<Wide>(end));
-        if (clip.start >= clip.end)
-            return;
-        readonly |= region.readonly();
-        switch (region.kind()) {
-        case MemoryRegion::Kind::kAlias:
-            if (region.alias_target())
-                paint(*region.alias_target(), base - static_cast<__int128>(region.alias_offset()), clip, readonly, depth + 1);
-            return;
-        case MemoryRegion::Kind::kContainer:
-            for (MemoryRegion *child : region.children())
-                paint(*child, base + static_cast<__int128>(child->offset()), clip, readonly, depth + 1);
-            return;
-        case MemoryRegion::Kind::kRam:
-        case MemoryRegion::Kind::kRom:
-        case MemoryRegion::Kind::kIo:
-            for (MemoryRegion *child : region.children())
-                paint(*child, base + static_cast<__int128>(child->offset()), clip, readonly, depth + 1);
-            fill_gaps(region, base, clip, readonly);
-            return;
-        }
-    }
+    void render(const MemoryRegion& region, Position base, Window window);
+    std::vector<FlatRange> take();
 
-private:
-    void fill_gaps(MemoryRegion &region, __int128 base, Interval clip, bool readonly) {
-        std::vector<FlatRange> fresh;
-        Wide at = clip.start;
-        auto it = std::lower_bound(view_.ranges.begin(), view_.ranges.end(), at, [](const FlatRange &range, Wide address) {
-            return Wide{range.start} + wide_size(range.size) <= address;
-        });
-        while (at < clip.end) {
-            const Wide gap_end = it == view_.ranges.end() ? clip.end : std::min(clip.end, Wide{it->start});
-            if (at < gap_end)
-                fresh.push_back(make(region, base, at, gap_end, readonly));
-            if (it == view_.ranges.end())
-                break;
-            at = Wide{it->start} + wide_size(it->size);
-            ++it;
-        }
-        view_.ranges.insert(view_.ranges.end(), fresh.begin(), fresh.end());
-        std::sort(view_.ranges.begin(), view_.ranges.end(), [](const FlatRange &a, const FlatRange &b) { return a.start < b.start; });
-    }
+  private:
+    void fill(const MemoryRegion& region, Position base, const Window& window);
 
-    static FlatRange make(MemoryRegion &region, __int128 base, Wide start, Wide end, bool readonly) {
-        FlatRange range;
-        range.start = static_cast<hwaddr>(start);
-        range.size = static_cast<std::uint64_t>(end - start);
-        range.region = &region;
-        range.region_offset = static_cast<hwaddr>(static_cast<__int128>(start) - base);
-        range.readonly = readonly;
-        if (region.ram_block())
-            range.host = region.ram_block()->host() + range.region_offset;
-        return range;
-    }
-
-    FlatView &view_;
+    std::vector<Piece> pieces_;
 };
 
-bool continues(const FlatRange &a, const FlatRange &b) {
-    return a.region == b.region && a.start + a.size == b.start && a.region_offset + a.size == b.region_offset &&
-           a.readonly == b.readonly;
-}
-
-} // namespace
-
-std::unique_ptr<FlatView> flatten(MemoryRegion &root) {
-    auto view = std::make_unique<FlatView>();
-    Flattener(*view).paint(root, 0, {0, wide_size(root.size())}, false, 0);
-    std::vector<FlatRange> merged;
-    for (const FlatRange &range : view->ranges) {
-        if (!merged.empty() && continues(merged.back(), range))
-            merged.back().size += range.size;
-        else
-            merged.push_back(range);
+void Flattener::render(const MemoryRegion& region, Position base, Window window) {
+    if (!region.enabled() || window.depth >= kMaxDepth) {
+        return;
     }
-    view->ranges = std::move(merged);
-    return view;
+    window.start = std::max(window.start, base);
+    window.end = std::min(window.end, base + full_size(region));
+    if (window.start >= window.end) {
+        return;
+    }
+    window.readonly |= region.readonly();
+    ++window.depth;
+    if (region.kind() == MemoryRegion::Kind::kAlias) {
+        if (region.alias_target() != nullptr) {
+            render(*region.alias_target(), base - Position(region.alias_offset()), window);
+        }
+        return;
+    }
+    for (const MemoryRegion* child : region.children()) {
+        render(*child, base + Position(child->offset()), window);
+    }
+    if (region.kind() != MemoryRegion::Kind::kContainer) {
+        fill(region, base, window);
+    }
 }
 
-const FlatRange *FlatView::find(hwaddr addr) const {
-    auto it = std::upper_bound(ranges.begin(), ranges.end(), addr, [](hwaddr a, const FlatRange &range) { return a < range.start; });
-    if (it == ranges.begin())
-        return nullptr;
-    --it;
-    return addr - it->start < it->size || it->size == 0 ? &*it : nullptr;
+void Flattener::fill(const MemoryRegion& region, Position base, const Window& window) {
+    auto piece = [&](Position start, Position end) {
+        return Piece{start, end, const_cast<MemoryRegion*>(&region),
+                     static_cast<hwaddr>(start - base),
+                     window.readonly};
+    };
+    auto next = std::ranges::partition_point(
+        pieces_, [&](const Piece& other) { return other.end <= window.start; });
+    Position position = window.start;
+    while (position < window.end) {
+        if (next == pieces_.end() || next->start >= window.end) {
+            pieces_.insert(next, piece(position, window.end));
+            return;
+        }
+        if (next->start > position) {
+            next = pieces_.insert(next, piece(position, next->start)) + 1;
+        }
+        position = next->end;
+        ++next;
+    }
 }
 
-} // namespace rhea::core
+bool continues(const FlatRange& left, const FlatRange& right) {
+    return left.end() == right.start && left.region == right.region &&
+           left.region_offset + left.size == right.region_offset && left.readonly == right.readonly;
+}
+
+std::vector<FlatRange> Flattener::take() {
+    std::vector<FlatRange> ranges;
+    ranges.reserve(pieces_.size());
+    for (const Piece& piece : pieces_) {
+        const Position size = std::min(piece.end - piece.start, Position(~0ull));
+        FlatRange range{.start = static_cast<hwaddr>(piece.start),
+                        .size = static_cast<std::uint64_t>(size),
+                        .region = piece.region,
+                        .region_offset = piece.region_offset,
+                        .host = nullptr,
+                        .readonly = piece.readonly};
+        if (RamBlock* block = piece.region->ram_block()) {
+            range.host = block->host() + piece.region_offset;
+        }
+        if (!ranges.empty() && continues(ranges.back(), range)) {
+            ranges.back().size += range.size;
+        } else {
+            ranges.push_back(range);
+        }
+    }
+    return ranges;
+}
+
+}  // namespace
+
+std::vector<FlatRange> flatten(const MemoryRegion& root) {
+    Flattener flattener;
+    flattener.render(root, 0,
+                     {.start = 0, .end = Position(1) << 64, .readonly = false, .depth = 0});
+    return flattener.take();
+}
+
+Location locate(const FlatView& view, hwaddr addr) {
+    auto next = std::ranges::upper_bound(view.ranges, addr, {}, &FlatRange::start);
+    if (next != view.ranges.begin()) {
+        const FlatRange& range = *std::prev(next);
+        if (addr - range.start < range.size) {
+            return {&range, range.end() - addr};
+        }
+    }
+    return {nullptr, next == view.ranges.end() ? 0 - addr : next->start - addr};
+}
+
+const FlatRange* FlatView::find(hwaddr addr) const {
+    return locate(*this, addr).range;
+}
+
+}  // namespace rhea::core

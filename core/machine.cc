@@ -13,7 +13,14 @@ Machine::Machine(MachineConfig config, MachineRequests &requests)
 
 Machine::~Machine() {
     vcpus_.clear();
-    devices_.clear();
+    // One transaction, and the address spaces gone before its end: nobody is told of a map that is
+    // being taken apart, and nothing is flattened for nothing.
+    AddressSpace::begin_transaction();
+    while (!devices_.empty())
+        devices_.pop_back();
+    memory_.reset();
+    io_.reset();
+    AddressSpace::commit_transaction();
 }
 
 RamBlock *Machine::ram_block_at(ram_addr_t address) {
@@ -58,30 +65,6 @@ void Machine::reset() {
         vcpu->reset();
     for (const auto &hook : reset_hooks_)
         hook();
-}
-
-void Machine::serialize(Archive &archive, bool with_ram) {
-    MachineLockGuard lock;
-    archive.section("machine", 1, [&](Archive &section) {
-        std::int64_t now = clocks_.virtual_ns();
-        section.field("virtual_ns", now);
-        if (section.restoring() && section.ok())
-            clocks_.set_virtual_ns(now);
-    });
-    if (with_ram) {
-        for (const auto &block : ram_blocks_) {
-            archive.section("ram/" + block->name(), 1, [&](Archive &section) {
-                section.bytes("contents", std::span<std::uint8_t>(block->host(), block->size()));
-                if (section.restoring())
-                    block->notify_write(0, block->size());
-            });
-        }
-    }
-    for (const auto &device : devices_)
-        archive.section("device/" + device->path(), device->serialize_version(),
-                        [&](Archive &section) { device->serialize(section); });
-    for (const auto &vcpu : vcpus_)
-        archive.section(fmt::format("cpu/{}", vcpu->index()), 1, [&](Archive &section) { vcpu->serialize(section); });
 }
 
 } // namespace rhea::core

@@ -1,45 +1,83 @@
-#include "rhea/core/memory.h"
-
-#include <algorithm>
-#include <new>
+#include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+#include "rhea/core/memory.h"
+
 namespace rhea::core {
+namespace {
+
+constexpr std::uint64_t kHugePageSize = 2ull << 20;
+/// Blocks from this size on are aligned to and asked to use huge pages.
+constexpr std::uint64_t kLargeBlock = 16ull << 20;
+
+void* map_anonymous(std::uint64_t size) {
+    void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? nullptr : at;
+}
+
+/// Maps `size` bytes so that a huge page of the guest can be a huge page of the host.
+std::uint8_t* map_aligned(std::uint64_t size) {
+    if (size + kHugePageSize < size) {
+        return nullptr;
+    }
+    auto* whole = static_cast<std::uint8_t*>(map_anonymous(size + kHugePageSize));
+    if (whole == nullptr) {
+        return nullptr;
+    }
+    const auto address = reinterpret_cast<std::uintptr_t>(whole);
+    const std::uint64_t head = (kHugePageSize - address % kHugePageSize) % kHugePageSize;
+    if (head != 0) {
+        munmap(whole, head);
+    }
+    munmap(whole + head + size, kHugePageSize - head);
+    return whole + head;
+}
+
+/// Firmware touches scattered pages at both ends of RAM before anything else runs; with huge
+/// pages each would cost 2 MiB of resident memory at start. What lies between is touched by
+/// operating systems, which gain from huge pages.
+void advise_huge_pages(std::uint8_t* host, std::uint64_t size) {
+    madvise(host, kHugePageSize, MADV_NOHUGEPAGE);
+    const std::uint64_t end = size / kHugePageSize * kHugePageSize - kHugePageSize;
+    madvise(host + kHugePageSize, end - kHugePageSize, MADV_HUGEPAGE);
+    madvise(host + end, size - end, MADV_NOHUGEPAGE);
+}
+
+}  // namespace
 
 RamBlock::RamBlock(std::string name, ram_addr_t ram_base, std::uint64_t size)
     : name_(std::move(name)), ram_base_(ram_base), size_((size + kPageSize - 1) & kPageMask) {
-    // Large blocks are aligned to 2 MiB so that the host may back them with huge pages. One guard page either side of nothing:
-    // every access is bounds-checked before it is made.
-    constexpr std::uint64_t kHuge = 2u << 20;
-    const std::uint64_t slack = size_ >= kHuge ? kHuge : 0;
-    void *raw = ::mmap(nullptr, size_ + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (raw == MAP_FAILED)
-        throw std::bad_alloc();
-    auto address = reinterpret_cast<std::uint64_t>(raw);
-    if (slack) {
-        const std::uint64_t aligned = (address + kHuge - 1) & ~(kHuge - 1);
-        if (aligned > address)
-            ::munmap(raw, aligned - address);
-        const std::uint64_t tail = address + slack - aligned;
-        if (tail)
-            ::munmap(reinterpret_cast<void *>(aligned + size_), tail);
-        address = aligned;
-    }
-    host_ = reinterpret_cast<std::uint8_t *>(address);
-    const std::size_t pages = size_ >> kPageBits;
-    // Lazily zero as well: 1 byte a page would be 1 MiB of touched memory for 4 GiB of RAM.
-    void *flags = ::mmap(nullptr, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (flags == MAP_FAILED) {
-        ::munmap(host_, size_);
-        throw std::bad_alloc();
-    }
     static_assert(sizeof(std::atomic<std::uint8_t>) == 1);
-    page_flags_ = static_cast<std::atomic<std::uint8_t> *>(flags);
+    size = size_;
+    const bool large = size >= kLargeBlock;
+    host_ = large ? map_aligned(size) : static_cast<std::uint8_t*>(map_anonymous(size));
+    void* flags = host_ == nullptr ? nullptr : map_anonymous(size >> kPageBits);
+    if (flags == nullptr) {
+        const int error = errno;
+        if (host_ != nullptr) {
+            munmap(host_, size_);
+        }
+        throw OutOfHostMemory(
+            fmt::format("cannot reserve {} MiB of host memory for '{}': {}; give the guest less "
+                        "memory (-m)",
+                        size >> 20, name_, std::strerror(error)));
+    }
+    // Zeroed bytes are objects of an atomic byte type in every way that matters here.
+    page_flags_ = static_cast<std::atomic<std::uint8_t>*>(flags);
+    if (large) {
+        advise_huge_pages(host_, size_);
+    }
 }
 
 RamBlock::~RamBlock() {
-    ::munmap(host_, size_);
-    ::munmap(static_cast<void *>(page_flags_), size_ >> kPageBits);
+    munmap(page_flags_, size_ >> kPageBits);
+    munmap(host_, size_);
 }
 
 void RamBlock::notify_write(ram_addr_t offset, std::size_t length) {
@@ -49,7 +87,7 @@ void RamBlock::notify_write(ram_addr_t offset, std::size_t length) {
     for (ram_addr_t page = offset & kPageMask; page <= last; page += kPageSize) {
         if (!(page_flags(page).load(std::memory_order_acquire) & kPageHasCode))
             continue;
-        CodeWatcher *watcher = watcher_.load(std::memory_order_acquire);
+        CodeWatcher* watcher = watcher_.load(std::memory_order_acquire);
         if (!watcher)
             continue;
         const ram_addr_t from = std::max(offset, page);
@@ -57,4 +95,4 @@ void RamBlock::notify_write(ram_addr_t offset, std::size_t length) {
     }
 }
 
-} // namespace rhea::core
+}  // namespace rhea::core

@@ -4,6 +4,7 @@
 #include <glib.h>
 
 #include <atomic>
+#include <utility>
 
 namespace rhea::util {
 namespace {
@@ -26,6 +27,8 @@ GIOCondition to_condition(unsigned events) {
 
 gboolean dispatch_fd(GSource *source, GSourceFunc, gpointer) {
     auto *self = reinterpret_cast<FdSource *>(source);
+    if (!self->tag)
+        return G_SOURCE_CONTINUE;
     const GIOCondition ready = g_source_query_unix_fd(source, self->tag);
     unsigned events = 0;
     if (ready & G_IO_IN)
@@ -46,13 +49,10 @@ GSourceFuncs g_fd_functions = {nullptr, nullptr, dispatch_fd, nullptr, nullptr, 
 class FdWatch final : public EventLoop::Watch {
 public:
     FdWatch(GMainContext *context, int fd, unsigned events, std::function<void(unsigned)> callback)
-        : callback_(std::move(callback)), source_(g_source_new(&g_fd_functions, sizeof(FdSource))) {
-        auto *self = reinterpret_cast<FdSource *>(source_);
-        self->callback = &callback_;
-        self->tag = g_source_add_unix_fd(source_, fd, to_condition(events));
-        paused_ = events == 0;
-        if (paused_)
-            g_source_modify_unix_fd(source_, self->tag, static_cast<GIOCondition>(0));
+        : callback_(std::move(callback)), fd_(fd), source_(g_source_new(&g_fd_functions, sizeof(FdSource))) {
+        self()->callback = &callback_;
+        self()->tag = nullptr;
+        set_events(events);
         g_source_attach(source_, context);
     }
     ~FdWatch() override {
@@ -60,14 +60,24 @@ public:
         g_source_unref(source_);
     }
     void set_events(unsigned events) override {
-        auto *self = reinterpret_cast<FdSource *>(source_);
-        g_source_modify_unix_fd(source_, self->tag, events ? to_condition(events) : static_cast<GIOCondition>(0));
+        gpointer &tag = self()->tag;
+        if (events == 0) {
+            // Out of the poll altogether: a descriptor whose other end is gone is always ready.
+            if (tag)
+                g_source_remove_unix_fd(source_, std::exchange(tag, nullptr));
+        } else if (tag) {
+            g_source_modify_unix_fd(source_, tag, to_condition(events));
+        } else {
+            tag = g_source_add_unix_fd(source_, fd_, to_condition(events));
+        }
     }
 
 private:
+    FdSource *self() { return reinterpret_cast<FdSource *>(source_); }
+
     std::function<void(unsigned)> callback_;
+    int fd_;
     GSource *source_;
-    bool paused_ = false;
 };
 
 } // namespace

@@ -35,10 +35,11 @@ public:
 
     /// A file descriptor that becomes readable when run_expired() has work (timerfd).
     int fd() const;
-    /// Runs what has expired; returns how many fired. Under the machine lock, main thread (or a
-    /// test, which then needs no event loop).
+    /// Runs what has expired; returns how many fired. Main thread (or a test, which then needs no
+    /// event loop); takes the machine lock. A timer that its callback arms in the past fires in the
+    /// next call, so that the main loop gets its turn.
     int run_expired();
-    /// Tests: time does not pass by itself, but by advance().
+    /// Tests: all clocks show the same time, which passes only by advance().
     void use_manual_time(std::int64_t start_ns = 0);
     void advance(std::int64_t ns); ///< fires what expires on the way, in order
 
@@ -47,8 +48,8 @@ private:
     std::unique_ptr<TimerQueue> queue_;
 };
 
-/// A one-shot timer; re-arm it in its callback for periodic work. Safe to arm and disarm under
-/// the machine lock from any thread.
+/// A one-shot timer; re-arm it in its callback for periodic work, but do not destroy it there. Safe
+/// to arm and disarm under the machine lock from any thread. Equal deadlines fire in order of arming.
 class Timer {
 public:
     Timer(Clocks &clocks, ClockType type, std::function<void()> callback);
@@ -63,10 +64,12 @@ public:
 
 private:
     friend class TimerQueue;
+    friend class TimerHeap;
     TimerQueue &queue_;
     ClockType type_;
     std::function<void()> callback_;
     std::int64_t deadline_ns_ = 0;
+    std::uint64_t sequence_ = 0; ///< of the last arm()
     std::size_t heap_index_ = 0;
     bool armed_ = false;
 };

@@ -15,10 +15,12 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace rhea::core {
@@ -55,11 +57,22 @@ public:
     virtual void code_written(RamBlock &block, ram_addr_t offset, std::size_t length) = 0;
 };
 
+/// The host has no room for guest memory of the size that the user asked for; what() is a sentence.
+class OutOfHostMemory : public std::bad_alloc {
+public:
+    explicit OutOfHostMemory(std::string sentence) : sentence_(std::move(sentence)) {}
+    const char *what() const noexcept override { return sentence_.c_str(); }
+
+private:
+    std::string sentence_;
+};
+
 /// A contiguous piece of host memory that is guest RAM or ROM: private anonymous memory, zeroed
 /// lazily by the host.
 class RamBlock {
 public:
-    /// `ram_base` is this block's first ram_addr_t; `size` is a multiple of the page size.
+    /// `ram_base` is this block's first ram_addr_t; `size` is rounded up to the page size.
+    /// Throws OutOfHostMemory when the host refuses the address space.
     RamBlock(std::string name, ram_addr_t ram_base, std::uint64_t size);
     ~RamBlock();
     RamBlock(const RamBlock &) = delete;
@@ -94,6 +107,7 @@ class MemoryRegion {
 public:
     enum class Kind : std::uint8_t { kContainer, kRam, kRom, kIo, kAlias };
 
+    /// A container of size 0 spans all 2^64 addresses.
     static std::unique_ptr<MemoryRegion> container(std::string name, std::uint64_t size);
     static std::unique_ptr<MemoryRegion> ram(std::string name, RamBlock &block);
     /// Readable memory; writes go to `on_write` when given, else they are lost.
@@ -111,6 +125,7 @@ public:
     void add(hwaddr offset, MemoryRegion &child, int priority = 0);
     void remove(MemoryRegion &child);
     /// Moves, shows, hides or resizes a region where it is placed; no-ops when nothing changes.
+    /// A hidden region is hidden in its aliases too. RAM does not grow beyond its block.
     void set_offset(hwaddr offset);
     void set_enabled(bool enabled);
     void set_size(std::uint64_t size);
@@ -137,12 +152,14 @@ public:
 private:
     MemoryRegion(Kind kind, std::string name, std::uint64_t size);
     void changed();
+    void mark_spaces();
     friend class AddressSpace;
 
     Kind kind_;
     bool enabled_ = true;
     bool readonly_ = false;
     bool handler_locks_ = false;
+    bool marking_ = false; ///< inside mark_spaces(): an alias may show one of its own ancestors
     int priority_ = 0;
     std::string name_;
     std::uint64_t size_;
@@ -167,13 +184,7 @@ struct FlatRange {
     std::uint8_t *host = nullptr;   ///< RAM/ROM: pointer to the byte at `start`
     bool readonly = false;          ///< RAM/ROM: stores do not reach the memory
     hwaddr end() const { return start + size; } ///< exclusive; 0 means 2^64
-};
-
-/// The flattened, immutable view.
-struct FlatView {
-    std::vector<FlatRange> ranges; ///< sorted by start
-    /// The range that holds `addr`, or null.
-    const FlatRange *find(hwaddr addr) const;
+    bool operator==(const FlatRange &) const = default;
 };
 
 /// A binding that turns writes of one (offset, size, value) into an eventfd signal: KVM ioeventfd.
@@ -183,6 +194,15 @@ struct IoEventFd {
     bool match_value = false;
     std::uint64_t value = 0;
     int fd = -1;
+    bool operator==(const IoEventFd &) const = default;
+};
+
+/// The flattened, immutable view.
+struct FlatView {
+    std::vector<FlatRange> ranges;     ///< sorted by start
+    std::vector<IoEventFd> ioeventfds; ///< sorted by addr
+    /// The range that holds `addr`, or null.
+    const FlatRange *find(hwaddr addr) const;
 };
 
 /// Told when a view changes (KVM memory slots, the translator's TLBs). Called under the machine
@@ -219,12 +239,15 @@ public:
     std::uint64_t load(hwaddr addr, unsigned size, MemTxResult *result = nullptr);
     void store(hwaddr addr, std::uint64_t value, unsigned size, MemTxResult *result = nullptr);
 
-    void add_listener(MemoryListener &listener); ///< also reports the present view
+    /// Also reports the present view. A listener that outlives the address space need not (and
+    /// must not) take itself off.
+    void add_listener(MemoryListener &listener);
     void remove_listener(MemoryListener &listener);
     void add_ioeventfd(const IoEventFd &binding);
     void remove_ioeventfd(const IoEventFd &binding);
 
     /// Between begin and commit tree changes are collected and published once.
+    /// They nest, and hold the machine lock in between.
     static void begin_transaction();
     static void commit_transaction();
 
@@ -234,11 +257,12 @@ public:
 private:
     friend class MemoryRegion;
     void rebuild();
+    void publish(std::vector<FlatRange> ranges, std::vector<IoEventFd> ioeventfds, bool tell_listeners);
+    MemTxResult write_bytes(hwaddr addr, const void *from, std::size_t length, bool into_rom);
     std::string name_;
     MemoryRegion &root_;
     std::atomic<const FlatView *> view_{nullptr};
     std::vector<MemoryListener *> listeners_;
-    std::vector<IoEventFd> ioeventfds_;
 };
 
 /// Marks the calling thread as a reader of flat views while it lives; cheap and nestable. A vCPU

@@ -1,0 +1,35 @@
+#include "rhea/core/machine_lock.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+namespace rhea::core {
+namespace {
+
+TEST(MachineLock, Nests) {
+    EXPECT_FALSE(MachineLock::held_by_this_thread());
+    {
+        MachineLockGuard outer;
+        { MachineLockGuard inner; }
+        EXPECT_TRUE(MachineLock::held_by_this_thread());
+    }
+    EXPECT_FALSE(MachineLock::held_by_this_thread());
+}
+
+TEST(MachineLock, KeepsOtherThreadsOut) {
+    int counter = 0;
+    auto count = [&] {
+        for (int i = 0; i < 20000; ++i) {
+            MachineLockGuard lock;
+            ++counter;
+        }
+    };
+    std::thread first(count), second(count);
+    first.join();
+    second.join();
+    EXPECT_EQ(counter, 40000);
+}
+
+}  // namespace
+}  // namespace rhea::core

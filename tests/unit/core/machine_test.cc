@@ -1,0 +1,137 @@
+// The machine as a container: order of reset, errors, state with RAM.
+#include "rhea/core/machine.h"
+
+#include <gtest/gtest.h>
+
+namespace rhea::core {
+namespace {
+
+struct NoRequests final : MachineRequests {
+    void request_shutdown(ShutdownCause, int) override {}
+    void request_reset(ShutdownCause) override {}
+};
+
+class Box final : public Device, private IoHandler {
+  public:
+    Box(Machine& machine, std::string& trace) : machine_(machine), trace_(trace) {
+        properties_.add_bool("broken", broken_, "fails to realize");
+        region_ = MemoryRegion::io("box", 0x10, *this);
+        machine_.memory_root().add(0xfe000000, *region_);
+    }
+    std::string_view type() const override { return "box"; }
+    util::Result<void> realize() override {
+        if (broken_) {
+            return util::fail("the box is broken");
+        }
+        return {};
+    }
+    void reset() override { trace_ += path(); }
+    void serialize(Archive& archive) override { archive.field("value", value); }
+    std::uint32_t value = 0;
+
+  private:
+    std::uint64_t io_read(hwaddr, unsigned) override { return value; }
+    void io_write(hwaddr, std::uint64_t written, unsigned) override {
+        value = static_cast<std::uint32_t>(written);
+    }
+    Machine& machine_;
+    std::string& trace_;
+    bool broken_ = false;
+    std::unique_ptr<MemoryRegion> region_;
+};
+
+class TestMachine final : public Machine {
+  public:
+    TestMachine(NoRequests& requests, std::uint64_t ram_size)
+        : Machine(MachineConfig{}, requests), ram(add_ram_block("ram", ram_size)) {
+        memory_root().add(0, own_region(MemoryRegion::ram("ram", ram)));
+        clocks().use_manual_time(1000);
+    }
+    util::Result<void> build(Accelerator&) override { return {}; }
+    RamBlock& ram;
+    std::string trace;
+};
+
+constexpr std::uint64_t kRam = (5 << 20) + 0x3000;  // the last chunk is a part of one
+
+TEST(Machine, ResetGoesInOrderOfAdditionAndThenTheHooks) {
+    NoRequests requests;
+    TestMachine machine(requests, kRam);
+    machine.add_device<Box>("a", machine, machine.trace);
+    machine.add_device("b", std::make_unique<Box>(machine, machine.trace));
+    machine.add_reset_hook([&] { machine.trace += "!"; });
+    machine.reset();
+    EXPECT_EQ(machine.trace, "ab!");
+}
+
+TEST(Machine, TheFirstDeviceThatFailsIsNamed) {
+    NoRequests requests;
+    TestMachine machine(requests, kRam);
+    machine.add_device<Box>("good", machine, machine.trace);
+    Box& bad = machine.add_device<Box>("bad", machine, machine.trace);
+    ASSERT_TRUE(machine.realize_devices());
+    ASSERT_TRUE(bad.properties().set("broken", "on"));
+    const auto result = machine.realize_devices();
+    ASSERT_FALSE(result);
+    EXPECT_NE(result.error().message().find("'bad'"), std::string::npos);
+}
+
+TEST(Machine, BlocksAreFoundByRamAddress) {
+    NoRequests requests;
+    TestMachine machine(requests, kRam);
+    RamBlock& second = machine.add_ram_block("second", 0x1000);
+    EXPECT_EQ(machine.ram_block_at(kRam - 1), &machine.ram);
+    EXPECT_EQ(machine.ram_block_at(second.ram_base()), &second);
+    EXPECT_EQ(machine.ram_block_at(second.ram_base() + 0x1000), nullptr);
+}
+
+class MachineStateTest : public ::testing::Test {
+  protected:
+    NoRequests requests;
+    TestMachine from{requests, kRam}, to{requests, kRam};
+    std::vector<std::uint8_t> saved;
+
+    void save() {
+        auto writer = make_memory_writer(saved);
+        from.serialize(*writer, true);
+        ASSERT_TRUE(writer->ok());
+    }
+    std::string restore(TestMachine& machine) {
+        auto reader = make_memory_reader(saved);
+        machine.serialize(*reader, true);
+        return reader->ok() ? "" : reader->status().error().message();
+    }
+};
+
+TEST_F(MachineStateTest, RamDevicesAndTimeComeBack) {
+    Box& box = from.add_device<Box>("box", from, from.trace);
+    Box& other = to.add_device<Box>("box", to, to.trace);
+    box.value = 42;
+    from.clocks().advance(500);
+    from.ram.host()[0] = 1;
+    from.ram.host()[0x3456] = 2;
+    from.ram.host()[kRam - 1] = 3;
+    to.ram.host()[0x2000] = 99;   // zero in the saved state
+    to.ram.host()[3 << 20] = 99;  // in a chunk of zeros
+    save();
+    EXPECT_LT(saved.size(), 20000u);  // three pages, not five mebibytes
+    ASSERT_EQ(restore(to), "");
+    EXPECT_EQ(other.value, 42u);
+    EXPECT_EQ(to.clocks().virtual_ns(), 1500);
+    EXPECT_EQ(std::memcmp(from.ram.host(), to.ram.host(), kRam), 0);
+}
+
+TEST_F(MachineStateTest, AnotherMachineIsRefused) {
+    from.add_device<Box>("box", from, from.trace);
+    save();
+    EXPECT_NE(restore(to).find("box (box)"), std::string::npos);
+}
+
+TEST_F(MachineStateTest, AnotherRamSizeIsRefused) {
+    save();
+    TestMachine smaller(requests, 1 << 20);
+    EXPECT_NE(restore(smaller).find("-m"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace rhea::core
