@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "rhea/util/result.h"
 
@@ -49,14 +50,34 @@ struct LogItem {
 /// names the unknown item and the nearest known one.
 [[nodiscard]] Result<LogMask> parse_log_items(std::string_view list);
 
+/// A range of guest addresses that `-dfilter` lets through.
+struct LogRange {
+    std::uint64_t first, last;  ///< inclusive
+};
+
+/// The ranges of a `-dfilter` argument: start..last, start+size (size bytes from start on) and
+/// start-size (the size bytes that end at start), separated by commas.
+[[nodiscard]] Result<std::vector<LogRange>> parse_log_ranges(std::string_view list);
+
+/// Restricts the address-bound items (in_asm, op, op_opt, out_asm, exec, cpu) to these ranges; none: no
+/// restriction. Before other threads log.
+void set_log_ranges(std::vector<LogRange> ranges);
+
 namespace detail {
 extern std::atomic<LogMask> log_mask;
+extern std::vector<LogRange> log_ranges;
+[[nodiscard]] bool log_address_in_ranges(std::uint64_t address);
 void log_vwrite(fmt::string_view format, fmt::format_args args);
 }  // namespace detail
 
 /// Whether any item of `mask` is enabled.
 [[nodiscard]] inline bool log_enabled(LogMask mask) {
     return (detail::log_mask.load(std::memory_order_relaxed) & mask) != 0;
+}
+
+/// Whether any item of `mask` is enabled for code at the guest address `address` (`-dfilter`).
+[[nodiscard]] inline bool log_enabled_at(LogMask mask, std::uint64_t address) {
+    return log_enabled(mask) && detail::log_address_in_ranges(address);
 }
 
 /// The enabled items.

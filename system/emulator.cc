@@ -1,0 +1,246 @@
+#include "emulator.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <fstream>
+#include <new>
+
+#include "choose_accelerator.h"
+#include "rhea/core/machine_lock.h"
+#include "rhea/util/log.h"
+#include "tables.h"
+
+namespace rhea::system {
+namespace {
+
+using util::fail;
+using util::Result;
+
+/// " (comm)" of a process, for "terminating on signal".
+std::string process_name(int pid) {
+    std::ifstream file(fmt::format("/proc/{}/comm", pid));
+    std::string name;
+    return std::getline(file, name) ? fmt::format(" ({})", name) : "";
+}
+
+}  // namespace
+
+Emulator::Emulator(CommandLine line, std::string program)
+    : line_(std::move(line)), program_(std::move(program)),
+      chardevs_(loop_, {.quit = [this] { vm_.request_shutdown(core::ShutdownCause::kHostQuit); },
+                        .announce =
+                            [](std::string_view text) {
+                                fmt::print("{}\n", text);
+                                std::fflush(stdout);
+                            }}),
+      vm_(loop_, {line_.config.no_reboot, line_.config.no_shutdown},
+          [this](std::string_view text) { tell(text); }) {}
+
+Emulator::~Emulator() {
+    vm_.end();
+    chardevs_.close();
+}
+
+void Emulator::tell(std::string_view text) {
+    fmt::print(stderr, "{}: {}\n", program_, text);
+}
+
+Result<void> Emulator::start_log() {
+    if (!line_.log_file.empty()) {
+        if (auto done = util::set_log_file(line_.log_file); !done) {
+            return fail(done.error().within("-D " + line_.log_file));
+        }
+    }
+    if (!line_.log_filter.empty()) {
+        util::set_log_ranges(util::parse_log_ranges(line_.log_filter).value());
+    }
+    if (!line_.log_items.empty()) {
+        util::set_log_mask(util::parse_log_items(line_.log_items).value());
+    }
+    return {};
+}
+
+// ---- character devices ----------------------------------------------------------------------
+
+Result<void> Emulator::open_character_devices() {
+    chardevs_.set_escape(line_.escape);
+    for (util::OptionList& options : line_.chardevs) {
+        if (auto added = chardevs_.add(std::move(options)); !added) {
+            return fail(added.error().within("-chardev"));
+        }
+    }
+    // QEMU's defaults: with -nographic the terminal carries serial port and monitor, or what of the
+    // two nothing else was said about; without it both go to windows, which a run without display
+    // does not have.
+    if (line_.nographic && line_.default_serial && line_.default_monitor) {
+        line_.serials.emplace_back("mon:stdio");
+    } else if (line_.nographic && line_.default_serial) {
+        line_.serials.emplace_back("stdio");
+    } else if (line_.nographic && line_.default_monitor) {
+        line_.monitors.emplace_back("stdio");
+    } else if (line_.default_serial) {
+        line_.serials.emplace_back("vc");
+    }
+    if (auto done = open_serials(); !done) {
+        return done;
+    }
+    if (line_.debugcon) {
+        auto backend = chardevs_.open_short(*line_.debugcon, "debugcon");
+        if (!backend) {
+            return fail(backend.error().within("-debugcon " + *line_.debugcon));
+        }
+        line_.config.debugcon = *backend;
+    }
+    return open_monitors();
+}
+
+Result<void> Emulator::open_serials() {
+    for (std::size_t i = 0; i < line_.serials.size(); ++i) {
+        const std::string id = fmt::format("serial{}", i);
+        bool with_monitor = false;
+        auto backend = chardevs_.open_short(line_.serials[i], id, &with_monitor);
+        if (!backend) {
+            return fail(backend.error().within("-serial " + line_.serials[i]));
+        }
+        line_.config.serials.push_back(*backend);
+        if (with_monitor) {
+            auto port = chardevs_.claim(id);
+            if (!port) {
+                return fail(port.error());
+            }
+            add_monitor(**port);
+        }
+    }
+    return {};
+}
+
+Result<void> Emulator::open_monitors() {
+    for (std::size_t i = 0; i < line_.monitors.size(); ++i) {
+        auto backend = chardevs_.open_short(line_.monitors[i], fmt::format("compat_monitor{}", i));
+        if (!backend) {
+            return fail(backend.error().within("-monitor " + line_.monitors[i]));
+        }
+        if (*backend) {
+            add_monitor(**backend);
+        }
+    }
+    for (const std::string& id : line_.monitor_chardevs) {
+        auto backend = chardevs_.claim(id);
+        if (!backend) {
+            return fail(backend.error().within("-mon chardev=" + id));
+        }
+        add_monitor(**backend);
+    }
+    return {};
+}
+
+void Emulator::add_monitor(core::CharBackend&) {}
+
+// ---- machine --------------------------------------------------------------------------------
+
+Result<void> Emulator::build_machine() {
+    const auto type = find_machine(line_.config.machine);
+    if (!type) {
+        return fail(type.error());
+    }
+    auto accelerator = choose_accelerator(line_.accelerators, line_.config, accelerator_types(),
+                                          [this](std::string_view text) { tell(text); });
+    if (!accelerator) {
+        return fail(accelerator.error());
+    }
+    auto machine = (*type)->create(line_.config, vm_);
+    {
+        const core::MachineLockGuard lock;
+        try {
+            if (auto done = machine->build(**accelerator); !done) {
+                return done;
+            }
+            if (auto done = add_devices(*machine); !done) {
+                return done;
+            }
+        } catch (const std::bad_alloc&) {
+            return fail("cannot set up {} MiB of guest memory: not that much is available",
+                        line_.config.ram_size >> 20);
+        }
+    }
+    vm_.adopt(std::move(*accelerator), std::move(machine));
+    return {};
+}
+
+Result<void> Emulator::add_devices(core::Machine& machine) {
+    const auto types = line_.config.devices.empty() ? std::vector<core::DeviceType>{}
+                                                    : device_types();
+    unsigned number = 0;
+    for (const core::DeviceOption& option : line_.config.devices) {
+        const std::string context = fmt::format("-device {}", option.driver);
+        const auto type = find_device(option.driver, types);
+        if (!type) {
+            return fail(type.error().within(context));
+        }
+        auto device = (*type)->create(machine);
+        std::string path = fmt::format("{}.{}", option.driver, number++);
+        for (const auto& [key, value] : option.properties) {
+            if (key == "id") {
+                path = value;
+                continue;
+            }
+            if (auto set = device->properties().set(key, value); !set) {
+                return fail(set.error().within(context));
+            }
+        }
+        core::Device& added = *device;
+        machine.add_device(std::move(path), std::move(device));
+        if (auto done = added.realize(); !done) {
+            return fail(done.error().within(context));
+        }
+    }
+    return {};
+}
+
+// ---- the run --------------------------------------------------------------------------------
+
+Result<void> Emulator::start() {
+    if (line_.daemonize) {
+        if (auto done = daemon_.detach(); !done) {
+            return done;
+        }
+    }
+    if (auto done = start_log(); !done) {
+        return done;
+    }
+    if (auto done = open_character_devices(); !done) {
+        return done;
+    }
+    if (auto done = build_machine(); !done) {
+        return done;
+    }
+    if (!line_.pid_file.empty()) {
+        if (auto done = pid_file_.write(line_.pid_file); !done) {
+            return fail(done.error().within("-pidfile"));
+        }
+    }
+    return {};
+}
+
+Result<int> Emulator::run() {
+    if (auto done = start(); !done) {
+        return fail(done.error());
+    }
+    signals_.watch(loop_, [this](int signal, int sender) {
+        tell(sender != 0 ? fmt::format("terminating on signal {} from pid {}{}", signal, sender,
+                                       process_name(sender))
+                         : fmt::format("terminating on signal {}", signal));
+        vm_.request_shutdown(core::ShutdownCause::kHostSignal);
+    });
+    daemon_.report_ready();
+    if (!line_.start_stopped) {
+        if (auto done = vm_.cont(); !done) {
+            return fail(done.error());
+        }
+    }
+    loop_.run();
+    return vm_.exit_status();
+}
+
+}  // namespace rhea::system

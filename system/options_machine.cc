@@ -1,0 +1,318 @@
+// Options about what the machine is: type, accelerator, CPU, memory, kernel, devices.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "command_line.h"
+#include "device_help.h"
+#include "rhea/util/nearest_name.h"
+#include "tables.h"
+
+namespace rhea::system {
+namespace {
+
+using util::fail;
+using util::OptionList;
+using util::Result;
+
+constexpr std::uint64_t kMiB = 1u << 20;
+/// What 40 physical address bits hold.
+constexpr std::uint64_t kMaxRam = std::uint64_t{1} << 40;
+
+// ---- machine and accelerator ----------------------------------------------------------------
+
+std::string machine_help() {
+    std::string text = "Supported machines are:\n";
+    for (const core::MachineType& type : machine_types()) {
+        if (!type.alias.empty()) {
+            text += fmt::format("{:<20} {} (alias of {})\n", type.alias, type.description,
+                                type.name);
+        }
+        const bool is_default = type.alias == kDefaultMachine || type.name == kDefaultMachine;
+        text += fmt::format("{:<20} {}{}\n", type.name, type.description,
+                            is_default ? " (default)" : "");
+    }
+    return text;
+}
+
+Result<void> check_accelerator_name(std::string_view name) {
+    std::vector<std::string_view> names{"auto"};
+    for (const AcceleratorType& type : accelerator_types()) {
+        names.push_back(type.name);
+    }
+    for (const std::string_view known : names) {
+        if (known == name) {
+            return {};
+        }
+    }
+    const auto nearest = util::nearest_name(name, names);
+    return fail("unknown accelerator '{}'; {}", name,
+                nearest ? fmt::format("did you mean '{}'?", *nearest)
+                        : fmt::format("it may be {}", fmt::join(names, ", ")));
+}
+
+Result<void> set_kernel_irqchip(CommandLine& line, const std::string& value) {
+    if (value != "on" && value != "off" && value != "split") {
+        return fail("kernel-irqchip takes on, off or split, not '{}'", value);
+    }
+    line.config.kernel_irqchip = value;
+    return {};
+}
+
+Result<void> handle_machine(CommandLine& line, std::string_view argument) {
+    OptionList options = OptionList::parse(argument, "type");
+    if (options.wants_help()) {
+        line.print_and_exit = machine_help();
+        return {};
+    }
+    if (const auto type = options.take("type")) {
+        if (auto machine = find_machine(*type); !machine) {
+            return fail(machine.error());
+        }
+        line.config.machine = *type;
+    }
+    if (const auto list = options.take("accel")) {
+        std::string_view rest = *list;
+        while (!rest.empty()) {
+            const std::string name(rest.substr(0, rest.find(':')));
+            rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+            if (auto known = check_accelerator_name(name); !known) {
+                return known;
+            }
+            line.accelerators.push_back({name, {}});
+        }
+    }
+    for (const char* key : {"kernel-irqchip", "kernel_irqchip"}) {
+        if (const auto value = options.take(key)) {
+            if (auto done = set_kernel_irqchip(line, *value); !done) {
+                return done;
+            }
+        }
+    }
+    for (auto& pair : options.take_rest()) {
+        line.config.machine_options.push_back(std::move(pair));
+    }
+    return {};
+}
+
+Result<void> handle_accel(CommandLine& line, std::string_view argument) {
+    OptionList options = OptionList::parse(argument, "accel");
+    if (options.wants_help()) {
+        std::string text = "Accelerators supported in this binary:\n";
+        for (const AcceleratorType& type : accelerator_types()) {
+            text += fmt::format("{:<8} {}\n", type.name, type.description);
+        }
+        line.print_and_exit = text + "auto     kvm where it runs at hardware speed, else tcg\n";
+        return {};
+    }
+    const std::string name = options.take("accel").value_or("");
+    if (auto known = check_accelerator_name(name); !known) {
+        return known;
+    }
+    for (const char* key : {"kernel-irqchip", "kernel_irqchip"}) {
+        if (const auto value = options.take(key)) {
+            if (auto done = set_kernel_irqchip(line, *value); !done) {
+                return done;
+            }
+        }
+    }
+    line.accelerators.push_back({name, options.take_rest()});
+    return {};
+}
+
+Result<void> handle_enable_kvm(CommandLine& line, std::string_view) {
+    line.accelerators.push_back({"kvm", {}});
+    return check_accelerator_name("kvm");
+}
+
+// ---- CPU and memory -------------------------------------------------------------------------
+
+Result<void> handle_cpu(CommandLine& line, std::string_view argument) {
+    if (argument == "help" || argument == "?") {
+        line.print_and_exit = cpu_help();
+        return {};
+    }
+    line.config.cpu_model = argument;
+    return {};
+}
+
+Result<void> handle_smp(CommandLine& line, std::string_view argument) {
+    OptionList options = OptionList::parse(argument, "cpus");
+    constexpr std::array<std::string_view, 7> kKeys{"cpus",  "maxcpus", "sockets", "dies",
+                                                    "cores", "threads", "clusters"};
+    std::uint64_t product = 1, cpus = 0;
+    for (const std::string_view key : kKeys) {
+        const auto value = options.take_unsigned(key, 0);
+        if (!value) {
+            return fail(value.error());
+        }
+        if (options.has(key) && *value == 0) {
+            return fail("{} must be at least 1", key);
+        }
+        if (key == "cpus") {
+            cpus = *value;
+        } else if (*value > 1) {
+            product = std::max(product, *value);
+        }
+    }
+    if (auto done = options.finish({kKeys.begin(), kKeys.end()}); !done) {
+        return done;
+    }
+    if (cpus > 1 || product > 1) {
+        return fail("this version of Rhea runs one CPU; use -smp 1");
+    }
+    line.config.cpus = 1;
+    return {};
+}
+
+Result<void> handle_memory(CommandLine& line, std::string_view argument) {
+    OptionList options = OptionList::parse(argument, "size");
+    for (const char* key : {"slots", "maxmem"}) {
+        if (options.take(key)) {
+            return fail("memory hotplug ({}=) is not in this version of Rhea", key);
+        }
+    }
+    const auto text = options.take("size");
+    if (auto done = options.finish({"size", "slots", "maxmem"}); !done) {
+        return done;
+    }
+    if (!text) {
+        return fail("the size is missing; write -m 1G");
+    }
+    const auto size = util::parse_size(*text, kMiB);
+    if (!size) {
+        return fail(size.error());
+    }
+    if (*size < kMiB) {
+        return fail("a machine needs at least 1M of RAM; -m 512 means 512 MiB");
+    }
+    if (*size > kMaxRam) {
+        return fail("ram size too large: a machine has at most 1T of RAM");
+    }
+    // Whole 8 KiB, as QEMU rounds.
+    line.config.ram_size = (*size + 8191) & ~std::uint64_t{8191};
+    return {};
+}
+
+// ---- firmware and kernel --------------------------------------------------------------------
+
+Result<void> store_readable(std::string& to, std::string_view path) {
+    to = path;
+    if (::access(to.c_str(), R_OK) != 0) {
+        return fail("cannot open it: {}", std::strerror(errno));
+    }
+    return {};
+}
+
+Result<void> handle_kernel(CommandLine& line, std::string_view argument) {
+    return store_readable(line.config.kernel, argument);
+}
+Result<void> handle_initrd(CommandLine& line, std::string_view argument) {
+    return store_readable(line.config.initrd, argument);
+}
+Result<void> handle_append(CommandLine& line, std::string_view argument) {
+    line.config.append = argument;
+    return {};
+}
+Result<void> handle_bios(CommandLine& line, std::string_view argument) {
+    line.config.firmware = argument;  // searched along -L later
+    return {};
+}
+Result<void> handle_data_dir(CommandLine& line, std::string_view argument) {
+    if (argument == "help") {
+        std::string text;
+        for (const std::string& path : line.config.firmware_paths) {
+            text += path + "\n";
+        }
+        line.print_and_exit = text;
+        return {};
+    }
+    line.config.firmware_paths.emplace_back(argument);
+    return {};
+}
+
+// ---- devices --------------------------------------------------------------------------------
+
+Result<void> handle_device(CommandLine& line, std::string_view argument) {
+    OptionList options = OptionList::parse(argument, "driver");
+    const std::string driver = options.take("driver").value_or("");
+    if (driver.empty()) {
+        if (options.wants_help()) {
+            line.print_and_exit = device_list_help();
+            return {};
+        }
+        return fail("the device's type is missing; -device help lists them");
+    }
+    const auto types = device_types();
+    const auto type = find_device(driver, types);
+    if (!type) {
+        return fail(type.error());
+    }
+    if (options.wants_help()) {
+        line.print_and_exit = device_properties_help(**type);
+        return {};
+    }
+    if (driver == "isa-serial") {
+        line.default_serial = false;
+    }
+    line.config.devices.push_back({driver, options.take_rest()});
+    return {};
+}
+
+/// -vga, -nic, -net: this version has only their absence.
+Result<void> only_none(std::string_view argument, std::string_view what) {
+    if (argument == "none") {
+        return {};
+    }
+    return fail("this version of Rhea has no {}; use none", what);
+}
+Result<void> handle_vga(CommandLine&, std::string_view argument) {
+    return only_none(argument, "display adapter");
+}
+Result<void> handle_nic(CommandLine&, std::string_view argument) {
+    return only_none(argument, "network card");
+}
+
+}  // namespace
+
+std::span<const Option> machine_options() {
+    static constexpr auto kOptions = std::to_array<Option>({
+        {"machine", "[type=]name[,prop[=value][,...]]",
+         "selects emulated machine ('-machine help' for list)\n"
+         "accel=accel1[:accel2[:...]] selects accelerators, in order\n"
+         "kernel-irqchip=on|off|split controls accelerated irqchip support",
+         handle_machine},
+        {"M", "name", "as -machine", handle_machine},
+        {"accel", "[accel=]accelerator[,prop[=value][,...]]",
+         "select accelerator (kvm, tcg or auto; '-accel help' for list)\n"
+         "given several times: the first that works is taken\n"
+         "auto takes kvm only where it runs at hardware speed",
+         handle_accel},
+        {"enable-kvm", "", "enable KVM full virtualization support", handle_enable_kvm},
+        {"cpu", "cpu[,+feature][,-feature]", "select CPU ('-cpu help' for list)", handle_cpu},
+        {"smp", "[cpus=]n", "set the number of initial CPUs to 'n' [default=1]", handle_smp},
+        {"m", "[size=]megs",
+         "configure guest RAM\nsize: initial amount of guest memory (512, 1G, 1.5G) [128M]",
+         handle_memory},
+        {"device", "driver[,prop[=value][,...]]",
+         "add device (based on driver)\n"
+         "use '-device help' to print all possible drivers\n"
+         "use '-device driver,help' to print all possible properties",
+         handle_device},
+        {"vga", "none", "select video card type: none", handle_vga},
+        {"nic", "none", "configure a default NIC: none", handle_nic},
+        {"net", "none", "use it alone to have zero network devices", handle_nic},
+        {"bios", "file", "set the filename for the BIOS", handle_bios},
+        {"L", "path", "set the directory for the BIOS and other files", handle_data_dir},
+        {"kernel", "bzImage", "use 'bzImage' as kernel image (also an ELF with a PVH note)",
+         handle_kernel},
+        {"append", "cmdline", "use 'cmdline' as kernel command line", handle_append},
+        {"initrd", "file", "use 'file' as initial ram disk", handle_initrd},
+    });
+    return kOptions;
+}
+
+}  // namespace rhea::system
