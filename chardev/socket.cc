@@ -189,6 +189,9 @@ util::Result<SocketAddress> take_address(util::OptionList& options) {
     if (address.path.empty() && address.port.empty()) {
         return util::fail("backend 'socket' needs path=, or host= and port=");
     }
+    if (const auto number = util::parse_unsigned(address.port); number && *number > 65535) {
+        return util::fail("port {} does not exist; ports go up to 65535", address.port);
+    }
     if (!address.path.empty() && !address.port.empty()) {
         return util::fail("backend 'socket' takes path= or port=, not both");
     }

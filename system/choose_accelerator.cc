@@ -43,6 +43,18 @@ Made choose_fastest(const AcceleratorOption& option, const core::MachineConfig& 
     return fallback->create({config, option.properties});
 }
 
+Made make_one(const AcceleratorOption& option, const core::MachineConfig& config,
+              std::span<const AcceleratorType> types,
+              const std::function<void(std::string_view)>& tell) {
+    if (option.name == "auto") {
+        return choose_fastest(option, config, types, tell);
+    }
+    if (const AcceleratorType* type = find(types, option.name)) {
+        return type->create({config, option.properties});
+    }
+    return util::fail("this build of Rhea has no accelerator {}", option.name);
+}
+
 }  // namespace
 
 Made choose_accelerator(std::span<const AcceleratorOption> wanted,
@@ -54,10 +66,7 @@ Made choose_accelerator(std::span<const AcceleratorOption> wanted,
     }
     for (std::size_t i = 0; i < wanted.size(); ++i) {
         const AcceleratorOption& option = wanted[i];
-        const AcceleratorType* type = find(types, option.name);
-        Made made = option.name == "auto" ? choose_fastest(option, config, types, tell)
-                    : type                ? type->create({config, option.properties})
-                                          : Made(util::fail("not in this build"));
+        Made made = make_one(option, config, types, tell);
         if (made) {
             return made;
         }

@@ -62,7 +62,7 @@ void Vm::adopt(std::unique_ptr<core::Accelerator> accelerator,
     });
     for (const auto& vcpu : machine_->vcpus()) {
         threads_.push_back(std::make_unique<VcpuThread>(
-            *vcpu, *this, fmt::format("CPU {}/{}", vcpu->index(), upper(accelerator_->name()))));
+            *vcpu, static_cast<VcpuEvents&>(*this), fmt::format("CPU {}/{}", vcpu->index(), upper(accelerator_->name()))));
     }
     for (const auto& thread : threads_) {
         thread->start();
