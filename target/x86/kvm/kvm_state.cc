@@ -34,14 +34,20 @@ constexpr MsrField kMsrs[] = {
 };
 constexpr std::size_t kMsrCount = sizeof kMsrs / sizeof kMsrs[0];
 
-/// A KVM structure that ends in a flexible array of Entry.
+/// A KVM structure of a count, a padding word, and a flexible array of Entry. Some versions of the kernel's header give these structures
+/// another size in C++ than in C (an empty member in front of the array), and with it wrong ioctl numbers: so neither is taken from there.
+constexpr std::size_t kFlexibleHeader = 8;
+constexpr unsigned long kGetSupportedCpuid = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x05, kFlexibleHeader),
+                        kGetMsrs = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x88, kFlexibleHeader),
+                        kSetMsrs = _IOC(_IOC_WRITE, KVMIO, 0x89, kFlexibleHeader),
+                        kSetCpuid2 = _IOC(_IOC_WRITE, KVMIO, 0x90, kFlexibleHeader);
 template <typename Header, typename Entry, std::size_t kCount> class FlexibleBuffer {
 public:
     Header &header() { return *reinterpret_cast<Header *>(bytes_); }
-    Entry &entry(std::size_t i) { return reinterpret_cast<Entry *>(bytes_ + sizeof(Header))[i]; }
+    Entry &entry(std::size_t i) { return reinterpret_cast<Entry *>(bytes_ + kFlexibleHeader)[i]; }
 
 private:
-    alignas(16) std::uint8_t bytes_[sizeof(Header) + kCount * sizeof(Entry)] = {};
+    alignas(16) std::uint8_t bytes_[kFlexibleHeader + 8 + kCount * sizeof(Entry)] = {};
 };
 using MsrBuffer = FlexibleBuffer<kvm_msrs, kvm_msr_entry, kMsrCount>;
 constexpr std::size_t kCpuidEntries = 200;
@@ -145,7 +151,7 @@ util::Result<void> KvmState::setup(int, int vcpu_fd) {
     add(0x40000000, 0, false);
     for (std::uint32_t leaf = 0x80000000; leaf <= model_.extended_level; ++leaf)
         add(leaf, 0, false);
-    return call(vcpu_fd, KVM_SET_CPUID2, &table, "KVM_SET_CPUID2");
+    return call(vcpu_fd, kSetCpuid2, &table, "KVM_SET_CPUID2");
 }
 
 util::Result<void> KvmState::put_special(int fd) {
@@ -199,7 +205,7 @@ void KvmState::put_msrs(int fd) {
             buffer.entry(i - done).index = kMsrs[i].number;
             buffer.entry(i - done).data = memory_->*kMsrs[i].field;
         }
-        const int taken = ::ioctl(fd, KVM_SET_MSRS, &buffer);
+        const int taken = ::ioctl(fd, kSetMsrs, &buffer);
         done += taken > 0 ? static_cast<std::size_t>(taken) : 0;
         if (done < kMsrCount) {
             util::log_write(util::kLogUnimp, "kvm: MSR {:#x} is not accepted by this KVM\n", kMsrs[done].number);
@@ -298,7 +304,7 @@ util::Result<void> KvmState::get(int fd) {
         buffer.header().nmsrs = static_cast<std::uint32_t>(kMsrCount - at);
         for (std::size_t i = at; i < kMsrCount; ++i)
             buffer.entry(i - at).index = kMsrs[i].number;
-        const int taken = ::ioctl(fd, KVM_GET_MSRS, &buffer);
+        const int taken = ::ioctl(fd, kGetMsrs, &buffer);
         for (int i = 0; i < taken; ++i)
             s.*kMsrs[at + static_cast<std::size_t>(i)].field = buffer.entry(static_cast<std::size_t>(i)).data;
         at += taken > 0 ? static_cast<std::size_t>(taken) : 0;
@@ -335,7 +341,7 @@ util::Result<CpuAvailability> kvm_availability(const std::string &device) {
         return util::fail("could not access {}: {}", device, std::strerror(errno));
     CpuidBuffer table;
     table.header().nent = kCpuidEntries;
-    const int result = ::ioctl(fd, KVM_GET_SUPPORTED_CPUID, &table);
+    const int result = ::ioctl(fd, kGetSupportedCpuid, &table);
     const int error = errno;
     ::close(fd);
     if (result < 0)
