@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace rhea::tcg {
@@ -97,6 +98,9 @@ public:
     virtual std::string disassemble(const TranslationBlock &tb) const = 0;
 };
 
+/// What this host lacks for the x86-64 generator; empty when it can run.
+std::string_view x64_generator_lacks();
+/// Null when the host lacks something.
 std::unique_ptr<CodeGenerator> make_x64_generator(const GuestDescription &guest, std::uint32_t cold_offset,
                                                   const MemoryCallbacks &memory);
 

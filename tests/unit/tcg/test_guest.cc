@@ -97,14 +97,18 @@ Machine::Machine()
     state_->head.canonical_state = reinterpret_cast<std::uint64_t>(state_);
     state_->head.pc_page = kCodePage;
     flush_tlb();
+    interpreter_ =
+        std::make_unique<Interpreter>(test_guest(), offsetof(TestState, cold), callbacks());
+}
+
+MemoryCallbacks Machine::callbacks() {
     MemoryCallbacks callbacks{};
     callbacks.load = load;
     callbacks.store = store;
     callbacks.probe_write = probe_write;
     callbacks.begin_exclusive = [](void* state) { ++of(state).exclusive; };
     callbacks.end_exclusive = [](void* state) { of(state).exclusive += 100; };
-    interpreter_ =
-        std::make_unique<Interpreter>(test_guest(), offsetof(TestState, cold), callbacks);
+    return callbacks;
 }
 
 Machine::~Machine() {
@@ -127,6 +131,7 @@ void Machine::randomize(std::uint64_t seed) {
     set_raw_flags(state_->head, static_cast<std::uint32_t>(random.next()));
     state_->head.exception_pending = 0;
     state_->head.pc = 0;
+    state_->head.pc_page = kCodePage;
     flush_tlb();
 }
 
@@ -161,6 +166,8 @@ void Machine::flush_tlb() {
         std::memcpy(window_ + kReadTagOffset + 8 * i, &tag, 8);
         std::memcpy(window_ + kWriteTagOffset + 8 * i, &tag, 8);
     }
+    for (unsigned i = 0; i < kJumpCacheEntries; ++i)
+        std::memcpy(window_ + kJumpPcOffset + 8 * i, &kInvalidPc, 8);
 }
 
 void Machine::fill_tlb(std::uint64_t address, bool write) {

@@ -60,6 +60,10 @@ class Machine {
     /// Registers, flags, pc, RAM: empty when equal, else the first difference.
     std::string difference(Machine& other);
 
+    /// What the machine's back ends reach guest memory by.
+    static MemoryCallbacks callbacks();
+    void flush_tlb();
+
     unsigned slow_loads = 0, slow_stores = 0, device_writes = 0, exclusive = 0;
 
   private:
@@ -73,7 +77,6 @@ class Machine {
     bool byte_allowed(std::uint64_t address, bool write) const;
     bool allowed(std::uint64_t address, unsigned size, unsigned flags, bool write);
     void fill_tlb(std::uint64_t address, bool write);
-    void flush_tlb();
 
     std::uint8_t* window_;
     TestState* state_;

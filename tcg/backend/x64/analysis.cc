@@ -1,0 +1,466 @@
+#include "tcg/backend/x64/analysis.h"
+
+#include <algorithm>
+
+namespace rhea::tcg::x64 {
+namespace {
+
+bool reads_flags_in(const Inst &inst, const GuestDescription &guest) {
+    return inst.op == Op::call && (guest.helpers[inst.aux].flags & kHelperFlagsIn) != 0;
+}
+
+bool may_fault(const Inst &inst, const GuestDescription &guest) {
+    if (inst.op == Op::call)
+        return (guest.helpers[inst.aux].flags & kHelperMayFault) != 0;
+    return ir::op_info(inst.op).may_fault();
+}
+
+/// Does somebody look at the guest's flags here?
+bool looks_at_flags(const Inst &inst, const GuestDescription &guest) {
+    return may_fault(inst, guest) || ir::op_info(inst.op).leaves() || reads_flags_in(inst, guest);
+}
+
+bool fits_int32(std::uint64_t v) {
+    return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(v))) == v;
+}
+
+bool is_memory_op(Op op) {
+    switch (op) {
+    case Op::ld:
+    case Op::st:
+    case Op::check_w:
+    case Op::atomic_add:
+    case Op::atomic_and:
+    case Op::atomic_or:
+    case Op::atomic_xor:
+    case Op::atomic_xchg:
+    case Op::atomic_cmpxchg: return true;
+    default: return false;
+    }
+}
+
+} // namespace
+
+bool is_barrier(const Inst &inst, const GuestDescription &guest) {
+    return inst.op == Op::call || may_fault(inst, guest) || ir::op_info(inst.op).leaves();
+}
+
+bool clobbers_flags(const Inst &inst) {
+    switch (inst.op) {
+    case Op::insn_start:
+    case Op::set_flags:
+    case Op::konst:
+    case Op::get:
+    case Op::set:
+    case Op::pc_page:
+    case Op::trunc:
+    case Op::zext:
+    case Op::sext:
+    case Op::hi8:
+    case Op::ins8:
+    case Op::ins8h:
+    case Op::ins16:
+    case Op::not_:
+    case Op::bswap:
+    case Op::lea:
+    case Op::cond:
+    case Op::select_cc:
+    case Op::br_cc:
+    case Op::second:
+    case Op::exit_direct: return false;
+    default: break;
+    }
+    if (ir::is_vector_op(inst.op))
+        return false;
+    return (ir::op_info(inst.op).bits & ir::kOpFlagsResult) == 0;
+}
+
+bool zero_extended(const Inst &inst) {
+    switch (inst.op) {
+    case Op::konst: return true;
+    case Op::ld: return inst.type != Type::kV128;
+    case Op::trunc:
+    case Op::get:
+    case Op::call:
+    case Op::cond:
+    case Op::hi8:
+    case Op::divu:
+    case Op::divs:
+    case Op::second: return false;
+    default: break;
+    }
+    return inst.type == Type::kI32 && !ir::is_vector_op(inst.op);
+}
+
+int constant_count(const ir::Block &block, ValueId n, Type type) {
+    const Inst &inst = block.insts[n];
+    return inst.op == Op::konst ? static_cast<int>(inst.imm & (type == Type::kI64 ? 63 : 31)) : -1;
+}
+
+void Analysis::run(const ir::Block &block, const GuestDescription &guest, const Layout &layout) {
+    block_ = &block;
+    guest_ = &guest;
+    layout_ = &layout;
+    entry_flags_used = false;
+    values.assign(block.insts.size(), Value{});
+    flags_at.resize(block.insts.size());
+    name_values();
+    mark_uses();
+}
+
+ValueId Analysis::carry_source(ValueId f) const {
+    for (;;) {
+        const Inst &inst = block_->insts[f];
+        if (inst.op != Op::f_inc && inst.op != Op::f_dec && inst.op != Op::f_zf)
+            return f;
+        f = resolve(inst.args[1]);
+    }
+}
+
+void Analysis::name_values() {
+    slot_value_.assign(layout_->slots.size(), kNoValue);
+    ValueId flags = kNoValue;
+    const std::vector<Inst> &insts = block_->insts;
+    for (ValueId i = 0; i < insts.size(); ++i) {
+        const Inst &inst = insts[i];
+        Value &value = values[i];
+        value.root = i;
+        flags_at[i] = flags;
+        for (unsigned k = 0; k < inst.arg_count; ++k)
+            ++values[values[inst.args[k]].root].references;
+        switch (inst.op) {
+        case Op::trunc: value.root = values[inst.args[0]].root; break;
+        case Op::zext: {
+            // Free when the producer left zeros above; a root that is wider than the argument (a trunc) did not.
+            const ValueId root = values[inst.args[0]].root;
+            const Inst &producer = insts[root];
+            if (producer.type == insts[inst.args[0]].type && zero_extended(producer) && producer.op != Op::konst)
+                value.root = root;
+            break;
+        }
+        case Op::pc_page:
+        case Op::get: {
+            const Slot slot = inst.op == Op::get ? inst.aux : layout_->pc_page_slot;
+            if (slot_value_[slot] != kNoValue)
+                value.root = slot_value_[slot];
+            else
+                slot_value_[slot] = i;
+            break;
+        }
+        case Op::set: slot_value_[inst.aux] = values[inst.args[0]].root; break;
+        case Op::set_flags: flags = values[inst.args[0]].root; break;
+        case Op::call:
+            for (Slot slot = 0; slot < slot_value_.size(); ++slot) {
+                const bool vector = layout_->slots[slot].type == Type::kV128;
+                if (guest_->helpers[inst.aux].flags & (vector ? kHelperVector : kHelperWritesSlots))
+                    slot_value_[slot] = kNoValue;
+            }
+            if (guest_->helpers[inst.aux].flags & kHelperFlagsOut)
+                flags = kNoValue;
+            break;
+        case Op::mulhu:
+        case Op::mulhs:
+        case Op::mul: {
+            const Inst &before = insts[i == 0 ? 0 : i - 1];
+            const bool high = inst.op != Op::mul;
+            const bool other = high ? before.op == Op::mul : before.op == Op::mulhu || before.op == Op::mulhs;
+            if (other && before.type == inst.type && before.args[0] == inst.args[0] && before.args[1] == inst.args[1]) {
+                values[i - 1].pair = i;
+                value.pair = i - 1;
+            }
+            break;
+        }
+        case Op::second:
+            values[inst.args[0]].pair = i;
+            value.pair = inst.args[0];
+            break;
+        default:
+            if (is_memory_op(inst.op)) {
+                const ValueId a = values[inst.args[0]].root;
+                const Inst &add = insts[a];
+                if (add.op == Op::add && add.type == Type::kI64 && values[a].flags_of == kNoValue && a != i &&
+                    insts[add.args[1]].op == Op::konst && fits_int32(insts[add.args[1]].imm))
+                    values[a].lazy = true;
+            } else if (ir::op_info(inst.op).bits & ir::kOpFlagsResult) {
+                link_flags(i, inst);
+            }
+            break;
+        }
+    }
+    for (Value &value : values) {
+        if (value.flags_of == kNoValue)
+            continue;
+        value.lazy = false;
+        const auto i = static_cast<ValueId>(&value - values.data());
+        if (insts[i].op == Op::and_ && value.references == 1 && insts[value.flags_of].op == Op::f_logic)
+            value.test_only = true;
+    }
+}
+
+/// Finds the arithmetic instruction whose host flags are the flags value f.
+void Analysis::link_flags(ValueId f, const Inst &inst) {
+    if (inst.arg_count == 0 || inst.op == Op::f_cmp)
+        return;
+    const auto producer_of = [&](unsigned arg) { return values[inst.args[arg]].root; };
+    const ValueId r = producer_of(0);
+    const Inst &producer = block_->insts[r];
+    const auto same = [&](ValueId a, ValueId b) { return values[a].root == values[b].root; };
+    bool match = false;
+    if (producer.type == inst.type && r != f) {
+        switch (inst.op) {
+        case Op::f_add:
+            match = producer.op == Op::add && (same(producer.args[1], inst.args[1]) || same(producer.args[0], inst.args[1]));
+            break;
+        case Op::f_sub:
+            match = (producer.op == Op::sub && same(producer.args[1], inst.args[1])) ||
+                    (producer.op == Op::neg && same(producer.args[0], inst.args[1]));
+            break;
+        case Op::f_logic:
+            match = producer.op == Op::and_ || producer.op == Op::or_ || producer.op == Op::xor_;
+            break;
+        case Op::f_adc:
+            match = producer.op == Op::adc && same(producer.args[1], inst.args[1]) && same(producer.args[2], inst.args[2]);
+            break;
+        case Op::f_sbb:
+            match = producer.op == Op::sbb && same(producer.args[1], inst.args[1]) && same(producer.args[2], inst.args[2]);
+            break;
+        case Op::f_inc:
+        case Op::f_dec: {
+            const std::uint64_t ones = type_bits(inst.type) == 64 ? ~0ull : (1ull << type_bits(inst.type)) - 1;
+            if (producer.op != Op::add && producer.op != Op::sub)
+                break;
+            const Inst &b = block_->insts[producer.args[1]];
+            const bool up = (inst.op == Op::f_inc) == (producer.op == Op::add);
+            match = b.op == Op::konst && b.imm == (up ? 1 : ones);
+            break;
+        }
+        default: break;
+        }
+    }
+    if (match && values[r].flags_of == kNoValue) {
+        values[r].flags_of = f;
+        return;
+    }
+    if (inst.op != Op::f_shl && inst.op != Op::f_shr && inst.op != Op::f_sar)
+        return;
+    // Shifts: f names the shifted value; the producer is the same shift just before.
+    for (ValueId i = f; i-- > 0 && f - i <= 3;) {
+        const Inst &shift = block_->insts[i];
+        const bool op_matches = inst.op == Op::f_shl   ? shift.op == Op::shl
+                                : inst.op == Op::f_shr ? shift.op == Op::shr
+                                                       : shift.op == Op::sar;
+        if (op_matches && shift.type == inst.type && same(shift.args[0], inst.args[0]) && same(shift.args[1], inst.args[1]) &&
+            constant_count(*block_, inst.args[1], inst.type) > 0) {
+            if (values[i].flags_of == kNoValue)
+                values[i].flags_of = f;
+            return;
+        }
+    }
+}
+
+void Analysis::mark(ValueId v, std::uint32_t at, bool is_explicit) {
+    v = values[v].root;
+    Value &value = values[v];
+    value.last_use = std::max(value.last_use, at);
+    if (is_explicit)
+        value.last_explicit = std::max(value.last_explicit, at);
+    value.next_use = at;
+    if (!is_explicit)
+        value.lazy = false; // side tables name places, not sums
+    if (value.lazy)
+        mark(block_->insts[v].args[0], at, is_explicit);
+}
+
+void Analysis::mark_carry(ValueId f, std::uint32_t at) {
+    const ValueId c = carry_source(values[f].root);
+    mark_flags(c, at, kCF, false);
+}
+
+void Analysis::mark_flags(ValueId f, std::uint32_t at, FlagMask mask, bool is_explicit) {
+    if (f == kNoValue) {
+        entry_flags_used = true;
+        return;
+    }
+    f = values[f].root;
+    Value &value = values[f];
+    value.last_use = std::max(value.last_use, at);
+    if (is_explicit) {
+        value.last_explicit = std::max(value.last_explicit, at);
+        value.first_explicit = at;
+        value.needed |= mask;
+    }
+    if ((value.marked & mask) == mask)
+        return; // a later use marked everything
+    value.marked |= mask;
+    mark_operands(f, at, mask);
+}
+
+/// Keeps reachable what the flags value is computed from.
+void Analysis::mark_operands(ValueId f, std::uint32_t at, FlagMask mask) {
+    const Inst &inst = block_->insts[f];
+    const auto arg = [&](unsigned n) { mark(inst.args[n], at, false); };
+    switch (inst.op) {
+    case Op::f_load: entry_flags_used = true; break;
+    case Op::f_logic: {
+        const ValueId r = values[inst.args[0]].root;
+        if (values[r].test_only) {
+            mark(block_->insts[r].args[0], at, false);
+            mark(block_->insts[r].args[1], at, false);
+            values[r].last_use = std::max(values[r].last_use, at);
+        } else {
+            arg(0);
+        }
+        break;
+    }
+    case Op::f_adc:
+    case Op::f_sbb:
+        if (mask & kCF)
+            values[f].carry_needed = true;
+        if (mask == kCF)
+            break; // kept in a spill slot from the moment the host's flags go
+        arg(0);
+        arg(1);
+        mark_carry(inst.args[2], at);
+        break;
+    case Op::f_inc:
+    case Op::f_dec:
+        arg(0);
+        if (mask & kCF)
+            mark_carry(inst.args[1], at);
+        break;
+    case Op::f_shl:
+    case Op::f_shr:
+    case Op::f_sar:
+        arg(0);
+        arg(1);
+        if (constant_count(*block_, inst.args[1], inst.type) <= 0)
+            mark_flags(inst.args[2], at, kAllFlags, false);
+        break;
+    case Op::f_rol:
+    case Op::f_ror:
+    case Op::f_rcl:
+    case Op::f_rcr:
+        arg(0);
+        arg(1);
+        mark_flags(inst.args[2], at, kAllFlags, false);
+        break;
+    case Op::f_bit:
+    case Op::f_zf:
+        arg(0);
+        mark_flags(inst.args[1], at, kAllFlags, false);
+        break;
+    default: // f_raw, f_add, f_sub, f_cmp, f_mulo
+        for (unsigned k = 0; k < inst.arg_count; ++k)
+            arg(k);
+        break;
+    }
+}
+
+void Analysis::mark_arguments(const Inst &inst, std::uint32_t at) {
+    for (unsigned k = 0; k < inst.arg_count; ++k) {
+        const ValueId v = inst.args[k];
+        if ((ir::op_info(block_->insts[v].op).bits & ir::kOpFlagsResult) == 0) {
+            mark(v, at, true);
+            continue;
+        }
+        FlagMask mask = kAllFlags;
+        if (inst.op == Op::cond || inst.op == Op::select_cc || inst.op == Op::br_cc)
+            mask = cond_flags(static_cast<Cond>(inst.aux));
+        else if (inst.op == Op::adc || inst.op == Op::sbb || inst.op == Op::rcl || inst.op == Op::rcr)
+            mask = kCF;
+        else if (ir::op_info(inst.op).bits & ir::kOpFlagsResult)
+            continue; // its operands are marked by who uses it
+        mark_flags(v, at, mask, true);
+    }
+}
+
+void Analysis::hint_set(const Inst &inst, std::uint32_t at) {
+    const SlotPlace &place = layout_->slots[inst.aux];
+    Value &value = values[values[inst.args[0]].root];
+    value.set_at = at;
+    value.hint = place.gpr >= 0 ? place.gpr : place.xmm;
+    value.memory_hint = place.pinned() ? kNoSlot : inst.aux;
+    next_touch_[inst.aux] = at;
+}
+
+/// At the definition of v: do its hints hold? `barrier` is the nearest one behind.
+void Analysis::settle_hints(const Inst &inst, ValueId v, std::uint32_t barrier) {
+    Value &value = values[v];
+    const auto slot_of = [&](int reg) {
+        return inst.type == Type::kV128 ? layout_->xmm_slot[static_cast<unsigned>(reg)]
+                                        : layout_->gpr_slot[static_cast<unsigned>(reg)];
+    };
+    if (value.set_at != 0 && value.low_hint < 0) {
+        const Slot slot = value.memory_hint != kNoSlot ? value.memory_hint : slot_of(value.hint);
+        if (barrier <= value.set_at || next_touch_[slot] != value.set_at) {
+            value.hint = -1;
+            value.memory_hint = kNoSlot;
+        }
+    }
+    if (value.low_hint >= 0) {
+        const ValueId base = values[value.low_base].root;
+        const Slot slot = slot_of(value.low_hint);
+        if (barrier <= value.set_at || next_touch_[slot] != value.set_at || values[base].next_use != value.low_user)
+            value.low_hint = -1;
+        value.hint = -1;
+        value.memory_hint = kNoSlot;
+    }
+    // Computing into the low part of a register whose rest stays: ins8(x, v), set to where x lives.
+    if (value.hint >= 0 && (inst.op == Op::ins8 || inst.op == Op::ins16)) {
+        const ValueId base = values[inst.args[0]].root;
+        const ValueId low = values[inst.args[1]].root;
+        const bool exact = block_->insts[low].type == (inst.op == Op::ins8 ? Type::kI8 : Type::kI16);
+        if (exact && values[base].last_use == 0 && values[low].set_at == 0 && block_->insts[low].op != Op::konst) {
+            Value &part = values[low];
+            part.low_hint = value.hint;
+            part.low_base = base;
+            part.low_user = v;
+            part.set_at = value.set_at;
+        }
+    }
+}
+
+void Analysis::mark_uses() {
+    next_touch_.assign(layout_->slots.size(), 0);
+    std::uint32_t barrier = ~0u;
+    std::uint32_t clobber = ~0u;
+    for (auto i = static_cast<ValueId>(block_->insts.size()); i-- > 0;) {
+        const Inst &inst = block_->insts[i];
+        const std::uint16_t bits = ir::op_info(inst.op).bits;
+        Value &value = values[i];
+        if (inst.op == Op::get)
+            next_touch_[inst.aux] = i;
+        if (value.root != i)
+            continue;
+        if (inst.op == Op::set) {
+            mark(inst.args[0], i, true);
+            hint_set(inst, i);
+            continue;
+        }
+        if (bits & ir::kOpFlagsResult) {
+            const bool compare = inst.op == Op::f_cmp ||
+                                 (inst.op == Op::f_logic && values[values[inst.args[0]].root].test_only);
+            value.eager = compare && value.last_explicit != 0 && clobber >= value.first_explicit;
+            // What it is made from exists at least until here.
+            if (value.last_use != 0)
+                mark_operands(i, i, hard_flags(inst.op) ? kAllFlags : value.marked);
+            continue;
+        }
+        const bool barrier_here = is_barrier(inst, *guest_);
+        if ((bits & ir::kOpPure) && !(bits & ir::kOpMxcsr) && value.last_use == 0)
+            continue; // dead
+        if (inst.op == Op::insn_start || inst.op == Op::set_flags)
+            continue;
+        settle_hints(inst, i, barrier);
+        if (looks_at_flags(inst, *guest_))
+            mark_flags(flags_at[i], i, kAllFlags, false);
+        if (!value.lazy && !value.test_only)
+            mark_arguments(inst, i);
+        if (barrier_here)
+            barrier = i;
+        if (clobbers_flags(inst) && !value.test_only)
+            clobber = i;
+    }
+}
+
+} // namespace rhea::tcg::x64

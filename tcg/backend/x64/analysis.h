@@ -1,0 +1,109 @@
+// What the emitter has to know of a block before it starts: value identities, last uses, target hints.
+//
+// One forward pass resolves names (which values are the same bits: trunc, free zext, get of a known slot) and one
+// backward pass finds last uses, including those that exits and safe points make of the operands of the flags current there.
+// Storage is reused between blocks.
+#pragma once
+#include "rhea/tcg/ir.h"
+#include "tcg/backend/x64/layout.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace rhea::tcg::x64 {
+
+using ir::Inst;
+using ir::kNoValue;
+using ir::Op;
+using ir::ValueId;
+
+/// Sets of arithmetic flags, by RFLAGS bit masks kCF ...
+using FlagMask = std::uint16_t;
+inline constexpr FlagMask kZsp = kZF | kSF | kPF;
+inline constexpr FlagMask kAllFlags = kArithFlags;
+constexpr FlagMask cond_flags(Cond cc) {
+    constexpr FlagMask kMasks[] = {kOF, kCF, kZF, kCF | kZF, kSF, kPF, kSF | kOF, kZF | kSF | kOF};
+    return kMasks[static_cast<unsigned>(cc) >> 1];
+}
+constexpr Cond invert(Cond cc) { return static_cast<Cond>(static_cast<unsigned>(cc) ^ 1); }
+
+struct Value {
+    // ---- from the analysis
+    ValueId root = kNoValue;         ///< the value whose bits these are
+    ValueId flags_of = kNoValue;     ///< flags value that the instruction's host flags are
+    std::uint32_t last_use = 0;      ///< IR index; 0: never used
+    std::uint32_t last_explicit = 0; ///< last use that is more than keeping flags reachable
+    std::uint32_t next_use = 0;      ///< during the backward pass: the nearest use so far
+    std::uint32_t set_at = 0;        ///< index of the `set` that the hint is for
+    std::uint32_t first_explicit = 0; ///< flags: first consumer
+    std::uint32_t references = 0;    ///< arguments that name it
+    FlagMask marked = 0;             ///< flags: parts whose operands have been marked
+    FlagMask needed = 0;             ///< flags: what consumers look at
+    std::int8_t hint = -1;           ///< pinned register to compute into, or -1
+    std::int8_t low_hint = -1;       ///< pinned register into whose low byte or word to compute
+    Slot memory_hint = kNoSlot;      ///< unpinned slot that is set to the value
+    ValueId low_base = kNoValue;     ///< with low_hint: the value whose low part is replaced
+    ValueId low_user = kNoValue;     ///< with low_hint: the ins8/ins16
+    ValueId pair = kNoValue;         ///< mul next to its mulh, divu/divs next to second
+    bool lazy = false;               ///< i64 add of a constant used as address: computed where needed
+    bool test_only = false;          ///< and_ that only its flags use
+    bool eager = false;              ///< f_cmp and tests: emit the compare here
+    bool carry_needed = false;       ///< hard flags: the carry is to be kept when the host's flags go
+    // ---- while emitting
+    enum class Place : std::uint8_t { kNone, kGpr, kSlot, kSpill, kConst, kLazy, kXmm, kVectorSpill };
+    Place place = Place::kNone;
+    std::uint8_t reg = 0;
+    std::int8_t spill = -1;          ///< copy in a spill slot, or -1
+    std::int8_t carry_spill = -1;    ///< flags: spill slot with the carry
+    std::int8_t raw_spill = -1;      ///< flags: spill slot with RFLAGS bits
+    bool in_state = false;           ///< flags: the state's lazy triple holds them
+    Slot home = kNoSlot;             ///< slot last known to hold it
+};
+
+struct Analysis {
+    std::vector<Value> values;
+    std::vector<ValueId> flags_at;   ///< by instruction: the guest's flags there (kNoValue: as the state has them)
+    bool entry_flags_used = false;   ///< someone looks at the flags that the block was entered with
+
+    void run(const ir::Block &block, const GuestDescription &guest, const Layout &layout);
+
+    ValueId resolve(ValueId v) const {
+        while (values[v].root != v)
+            v = values[v].root;
+        return v;
+    }
+    /// The value whose carry is that of `f` (inc, dec and f_zf pass it on).
+    ValueId carry_source(ValueId f) const;
+
+private:
+    void name_values();
+    void mark_uses();
+    void link_flags(ValueId f, const Inst &inst);
+    void mark(ValueId v, std::uint32_t at, bool is_explicit);
+    void mark_flags(ValueId f, std::uint32_t at, FlagMask mask, bool is_explicit);
+    void mark_carry(ValueId f, std::uint32_t at);
+    void mark_arguments(const Inst &inst, std::uint32_t at);
+    void mark_operands(ValueId f, std::uint32_t at, FlagMask mask);
+    void hint_set(const Inst &inst, std::uint32_t at);
+    void settle_hints(const Inst &inst, ValueId v, std::uint32_t barrier);
+    bool is_constant(ValueId v) const { return block_->insts[resolve(v)].op == Op::konst; }
+
+    const ir::Block *block_ = nullptr;
+    const GuestDescription *guest_ = nullptr;
+    const Layout *layout_ = nullptr;
+    std::vector<ValueId> slot_value_;
+    std::vector<std::uint32_t> next_touch_;
+};
+
+/// Flags that cannot be recomputed from their operands without another flags value's carry.
+constexpr bool hard_flags(Op op) { return op == Op::f_adc || op == Op::f_sbb; }
+/// Is execution possibly left, or state looked at, at this instruction?
+bool is_barrier(const Inst &inst, const GuestDescription &guest);
+/// May emitting it change the host's flags?
+bool clobbers_flags(const Inst &inst);
+/// Upper register bits above the type are zero wherever the value is in a register.
+bool zero_extended(const Inst &inst);
+/// The count of a shift or rotate masked as x86 does; nullopt-like -1 when it is not constant.
+int constant_count(const ir::Block &block, ValueId n, Type type);
+
+} // namespace rhea::tcg::x64

@@ -1,0 +1,134 @@
+#include "tcg/backend/x64/compiler.h"
+
+#include <algorithm>
+
+namespace rhea::tcg::x64 {
+namespace {
+
+constexpr std::uint32_t kFlagsDead = 1; ///< in the word before a block's entry
+
+} // namespace
+
+/// By op; a scalar row without its emitter does not link, vector rows have a table of their own.
+static constexpr unsigned kScalarOps = static_cast<unsigned>(Op::v_zero);
+
+bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledCode &out) {
+    using Emit = void (BlockCompiler::*)(ValueId);
+    static constexpr Emit kEmitters[] = {
+#define RHEA_IR_OP(name, result, args, flags, meaning) &BlockCompiler::emit_##name,
+#define RHEA_IR_SCALAR_ONLY
+#include "rhea/tcg/opcodes.def"
+#undef RHEA_IR_SCALAR_ONLY
+#undef RHEA_IR_OP
+    };
+    static_assert(std::size(kEmitters) == kScalarOps);
+
+    Assembler assembler(buffer);
+    assembler_ = &assembler;
+    out_ = &out;
+    begin(block);
+    // The entry: 16-byte aligned, flags of the block in the word before it.
+    while ((reinterpret_cast<std::uintptr_t>(assembler.exec_here()) & 15) != 12 && assembler.ok())
+        assembler.int3();
+    assembler.word32(analysis_.entry_flags_used ? 0 : kFlagsDead);
+    entry_offset_ = static_cast<std::uint32_t>(assembler.offset());
+    assembler.bind(head_);
+
+    const auto count = static_cast<ValueId>(block.insts.size());
+    for (ValueId i = 0; i < count; ++i) {
+        const Inst &inst = block.insts[i];
+        const Value &value = val(i);
+        if (value.root != i)
+            continue;
+        const ir::OpInfo &info = ir::op_info(inst.op);
+        if (info.pure() && value.last_use == 0 && !(info.bits & ir::kOpMxcsr))
+            continue;
+        now_ = i;
+        const auto op = static_cast<unsigned>(inst.op);
+        if (op < kScalarOps)
+            (this->*kEmitters[op])(i);
+        else
+            emit_vector(i);
+        end_op();
+        if (failed_ || !assembler.ok())
+            return false;
+    }
+    emit_cold();
+    for (std::size_t exit = 0; exit < out.exits.size(); ++exit)
+        emit_stub(exit);
+    assembler_ = nullptr;
+    if (failed_ || !assembler.ok())
+        return false;
+
+    out.entry = const_cast<std::uint8_t *>(assembler.exec_at(entry_offset_));
+    out.size = static_cast<std::uint32_t>(assembler.offset());
+    std::vector<std::uint8_t> &table = out.side_table.bytes;
+    table.clear();
+    table.reserve(4 + first_jumps_.size() * 8 + record_bytes_.size());
+    DescWriter writer(table);
+    writer.u32(static_cast<std::uint32_t>(first_jumps_.size()));
+    for (const FirstJump &jump : first_jumps_) {
+        writer.u32(static_cast<std::uint32_t>(jump.field));
+        writer.u32(static_cast<std::uint32_t>(jump.target));
+    }
+    table.insert(table.end(), record_bytes_.begin(), record_bytes_.end());
+    return true;
+}
+
+void BlockCompiler::begin(const ir::Block &block) {
+    block_ = &block;
+    analysis_.run(block, guest_, layout_);
+    failed_ = false;
+    cold_mode_ = false;
+    hold_flags_ = false;
+    low_part_ = false;
+    state_raw_ = false;
+    host_ = {};
+    now_ = 0;
+    locked_ = locked_xmm_ = 0;
+    guest_offset_ = block.page_offset;
+    head_ = Label();
+    reg_value_.fill(kNoValue);
+    xmm_value_.fill(kNoValue);
+    spill_owner_.fill(kNoValue);
+    vector_spill_owner_.fill(kNoValue);
+    slot_value_.assign(layout_.slots.size(), kNoValue);
+    cold_.clear();
+    desc_bytes_.clear();
+    record_bytes_.clear();
+    first_jumps_.clear();
+    pending_first_jump_ = {};
+    out_->exits.clear();
+    // Stubs hold addresses of exit slots: no more reallocation.
+    std::size_t exits = 0;
+    for (const Inst &inst : block.insts)
+        exits += inst.op == Op::br_cc || inst.op == Op::br_nz || inst.op == Op::exit_direct;
+    out_->exits.reserve(exits);
+}
+
+void BlockCompiler::end_op() {
+    locked_ = locked_xmm_ = 0;
+    hold_flags_ = false;
+    for (const Gpr r : kScratchGprs) {
+        const ValueId v = reg_value_[code(r)];
+        if (v != kNoValue && !live_after(v))
+            unbind(v);
+    }
+    for (unsigned n = kFirstScratchXmm; n < kXmmCount; ++n) {
+        const ValueId v = xmm_value_[n];
+        if (v != kNoValue && !live_after(v)) {
+            xmm_value_[n] = kNoValue;
+            val(v).place = Value::Place::kNone;
+        }
+    }
+}
+
+void BlockCompiler::emit_cold() {
+    for (std::size_t n = 0; n < cold_.size(); ++n) {
+        cold_[n].emit(*this, cold_[n]);
+        if (failed_ || !a().ok())
+            return;
+    }
+}
+
+} // namespace rhea::tcg::x64

@@ -1,0 +1,350 @@
+#include "tcg/backend/x64/thunks.h"
+
+#include "tcg/backend/x64/assembler.h"
+#include "tcg/backend/x64/runtime.h"
+
+namespace rhea::tcg::x64 {
+namespace {
+
+constexpr std::array<Gpr, 6> kCalleeSaved = {Gpr::rbx, Gpr::rbp, Gpr::r12, Gpr::r13, Gpr::r14, Gpr::r15};
+constexpr std::uint32_t kMxcsrSticky = 0x3f, kMxcsrMasks = 0x1f80;
+
+class ThunkEmitter {
+public:
+    ThunkEmitter(CodeBuffer buffer, const RuntimeContext &context, Thunks &out)
+        : a_(buffer), context_(context), layout_(*context.layout), out_(out) {}
+
+    std::size_t run() {
+        emit_leave();
+        emit_enter();
+        emit_xmm_subroutines();
+        emit_exits();
+        emit_find_block();
+        emit_memory();
+        emit_simple_calls();
+        emit_evaluate_flags();
+        for (const HelperInfo &helper : context_.guest->helpers)
+            out_.helpers.push_back(emit_helper(helper));
+        a_.align_int3(16);
+        return a_.ok() ? a_.offset() : 0;
+    }
+
+private:
+    static constexpr std::int32_t head(std::size_t offset) { return Layout::head(offset); }
+    static Mem head_mem(std::size_t offset) { return state_mem(head(offset)); }
+    Mem cold_mem(std::size_t offset) const { return state_mem(layout_.cold(offset)); }
+    Mem spill_mem(unsigned n) const { return state_mem(layout_.spill(n)); }
+
+    const std::uint8_t *start() {
+        a_.align_int3(16);
+        return a_.exec_here();
+    }
+    void call_cpp(const void *function) {
+        a_.mov_imm(Gpr::rax, reinterpret_cast<std::uint64_t>(function));
+        a_.call(Gpr::rax);
+    }
+    template <class F>
+    void call_cpp(F *function) {
+        call_cpp(reinterpret_cast<const void *>(function));
+    }
+
+    void store_pinned(bool but_rax = false) {
+        for (const Gpr r : kPinnedGprs) {
+            if (layout_.gpr_slot[code(r)] != kNoSlot && !(but_rax && r == Gpr::rax))
+                a_.mov(8, pinned_mem(r), r);
+        }
+    }
+    void load_pinned() {
+        for (const Gpr r : kPinnedGprs) {
+            if (layout_.gpr_slot[code(r)] != kNoSlot)
+                a_.mov(8, r, pinned_mem(r));
+        }
+    }
+    Mem pinned_mem(Gpr r) const { return state_mem(layout_.slots[layout_.gpr_slot[code(r)]].disp); }
+    void store_scratch() {
+        for (const Gpr r : kScratchGprs)
+            a_.mov(8, state_mem(layout_.host_reg(r)), r);
+    }
+    void load_scratch() { // r14 and r15 survive calls
+        a_.mov(8, Gpr::r10, state_mem(layout_.host_reg(Gpr::r10)));
+        a_.mov(8, Gpr::r11, state_mem(layout_.host_reg(Gpr::r11)));
+    }
+    void store_xmms() {
+        for (unsigned i = 0; i < kPinnedXmms; ++i) {
+            if (layout_.xmm_slot[i] != kNoSlot)
+                a_.vmovdqu(state_mem(layout_.slots[layout_.xmm_slot[i]].disp), xmm(i));
+        }
+    }
+    void load_xmms() {
+        for (unsigned i = 0; i < kPinnedXmms; ++i) {
+            if (layout_.xmm_slot[i] != kNoSlot)
+                a_.vmovdqu(xmm(i), state_mem(layout_.slots[layout_.xmm_slot[i]].disp));
+        }
+    }
+    void store_scratch_xmms() {
+        for (unsigned i = kFirstScratchXmm; i < kXmmCount; ++i)
+            a_.vmovdqu(state_mem(layout_.vector_spill(i)), xmm(i));
+    }
+    void load_scratch_xmms() {
+        for (unsigned i = kFirstScratchXmm; i < kXmmCount; ++i)
+            a_.vmovdqu(xmm(i), state_mem(layout_.vector_spill(i)));
+    }
+
+    /// Everything the block may hold; stack aligned for a call. Balanced by end_call.
+    void begin_call() {
+        a_.sub(8, Gpr::rsp, 8);
+        store_pinned();
+        store_scratch();
+        a_.call(save_xmms_);
+    }
+    void end_call() {
+        a_.call(restore_xmms_);
+        load_scratch();
+        load_pinned();
+        a_.add(8, Gpr::rsp, 8);
+        a_.ret();
+    }
+    /// The block's return address to slow_site.
+    void note_slow_site() {
+        a_.mov(8, Gpr::rax, ptr(Gpr::rsp, 8));
+        a_.mov(8, cold_mem(offsetof(VcpuCold, slow_site)), Gpr::rax);
+    }
+    void leave_when_faulted() {
+        a_.cmp(4, head_mem(offsetof(VcpuHead, exception_pending)), 0);
+        a_.jcc(Cond::kNE, exit_exception_);
+    }
+
+    /// Sticky flags into guest_mxcsr: modes and masks of the hardware's are ours, the guest's own stay.
+    void save_guest_mxcsr() {
+        a_.vstmxcsr(spill_mem(kArgSpill));
+        a_.mov(4, Gpr::rax, spill_mem(kArgSpill));
+        a_.and_(4, Gpr::rax, static_cast<std::int32_t>(kMxcsrSticky));
+        a_.or_(4, head_mem(offsetof(VcpuHead, guest_mxcsr)), Gpr::rax);
+    }
+    void load_guest_mxcsr() {
+        a_.mov(4, Gpr::r11, head_mem(offsetof(VcpuHead, guest_mxcsr)));
+        a_.or_(4, Gpr::r11, static_cast<std::int32_t>(kMxcsrMasks));
+        a_.mov(4, spill_mem(kArgSpill), Gpr::r11);
+        a_.vldmxcsr(spill_mem(kArgSpill));
+    }
+
+    void emit_leave() {
+        // Reached with the exit code in r10d and everything stored.
+        start();
+        a_.bind(leave_);
+        save_guest_mxcsr();
+        a_.vldmxcsr(cold_mem(offsetof(VcpuCold, host_mxcsr)));
+        a_.mov(4, Gpr::rax, Gpr::r10);
+        a_.mov(8, Gpr::rsp, head_mem(offsetof(VcpuHead, host_sp)));
+        a_.add(8, Gpr::rsp, 8);
+        for (auto r = kCalleeSaved.rbegin(); r != kCalleeSaved.rend(); ++r)
+            a_.pop(*r);
+        a_.ret();
+        start();
+        a_.bind(exit_exception_);
+        a_.mov_imm(Gpr::r10, static_cast<std::uint64_t>(CodeExit::kException));
+        a_.jmp(leave_);
+    }
+
+    void emit_enter() {
+        out_.enter = reinterpret_cast<EnterFunction>(reinterpret_cast<std::uintptr_t>(start()));
+        for (const Gpr r : kCalleeSaved)
+            a_.push(r);
+        a_.sub(8, Gpr::rsp, 8);
+        a_.mov(8, kStateReg, Gpr::rdx);
+        a_.mov(8, head_mem(offsetof(VcpuHead, host_sp)), Gpr::rsp);
+        a_.mov(8, Gpr::r10, Gpr::rsi);
+        a_.vstmxcsr(cold_mem(offsetof(VcpuCold, host_mxcsr)));
+        load_guest_mxcsr();
+        load_xmms();
+        load_pinned();
+        a_.jmp(Gpr::r10);
+    }
+
+    void emit_xmm_subroutines() {
+        start();
+        a_.bind(save_xmms_);
+        store_xmms();
+        store_scratch_xmms();
+        a_.ret();
+        start();
+        a_.bind(restore_xmms_);
+        load_xmms();
+        load_scratch_xmms();
+        a_.ret();
+    }
+
+    const std::uint8_t *emit_exit(CodeExit code) {
+        const std::uint8_t *at = start();
+        store_pinned();
+        store_xmms();
+        a_.mov_imm(Gpr::r10, static_cast<std::uint64_t>(code));
+        a_.jmp(leave_);
+        return at;
+    }
+
+    void emit_exits() {
+        out_.exit_next = emit_exit(CodeExit::kNext);
+        out_.exit_state = emit_exit(CodeExit::kState);
+        const std::uint8_t *exit_chained = emit_exit(CodeExit::kChain);
+
+        out_.exit_next_at = start();
+        a_.pop(Gpr::r10);
+        a_.movsx(8, 4, Gpr::r10, ptr(Gpr::r10));
+        a_.add(8, Gpr::r10, head_mem(offsetof(VcpuHead, pc_page)));
+        out_.exit_next_r10 = a_.exec_here();
+        a_.mov(8, head_mem(offsetof(VcpuHead, pc)), Gpr::r10);
+        a_.jmp(out_.exit_next);
+
+        out_.exit_chain = start();
+        a_.pop(Gpr::r10);
+        a_.mov(8, Gpr::r11, ptr(Gpr::r10));
+        a_.mov(8, cold_mem(offsetof(VcpuCold, exit_site)), Gpr::r11);
+        a_.movsx(8, 4, Gpr::r11, ptr(Gpr::r10, 8));
+        a_.add(8, Gpr::r11, head_mem(offsetof(VcpuHead, pc_page)));
+        a_.mov(8, head_mem(offsetof(VcpuHead, pc)), Gpr::r11);
+        a_.jmp(exit_chained);
+    }
+
+    void emit_find_block() {
+        // Jumped to, not called: the stack is aligned. No temporaries live at an exit.
+        out_.find_block = start();
+        store_pinned();
+        store_xmms();
+        a_.mov(8, Gpr::r14, Gpr::r10);
+        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_jump_misses)));
+        a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
+        a_.mov(8, Gpr::rsi, Gpr::r10);
+        call_cpp(context_.memory.find_block);
+        a_.mov(8, Gpr::r10, Gpr::rax);
+        a_.and_(8, Gpr::r14, -4096);
+        a_.mov(8, head_mem(offsetof(VcpuHead, pc_page)), Gpr::r14);
+        load_xmms();
+        load_pinned();
+        a_.jmp(Gpr::r10);
+    }
+
+    template <class F>
+    void emit_access(F *callback, std::size_t counter, std::array<std::array<const std::uint8_t *, 4>, 5> &entries) {
+        start();
+        Label common;
+        a_.bind(common);
+        begin_call();
+        note_slow_site();
+        a_.inc(8, cold_mem(counter));
+        a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
+        a_.mov(8, Gpr::rsi, spill_mem(kArgSpill));
+        a_.movzx(1, Gpr::rdx, spill_mem(kArgSpill + 1));
+        a_.movzx(1, Gpr::rcx, spill_mem(kArgSpill + 1).plus(1));
+        a_.lea(8, Gpr::r8,
+               ptr(Gpr::rdi, static_cast<std::int32_t>(layout_.cold_offset + offsetof(VcpuCold, spill) + kDataSpill * 8)));
+        call_cpp(callback);
+        leave_when_faulted();
+        end_call();
+        for (unsigned log2 = 0; log2 < 5; ++log2) {
+            for (unsigned flags = 0; flags < 4; ++flags) {
+                entries[log2][flags] = a_.exec_here();
+                a_.mov(4, spill_mem(kArgSpill + 1), static_cast<std::int32_t>((1u << log2) | flags << 8));
+                a_.jmp(common);
+            }
+        }
+    }
+
+    void emit_memory() {
+        emit_access(context_.memory.load, offsetof(VcpuCold, stat_slow_loads), out_.load);
+        emit_access(context_.memory.store, offsetof(VcpuCold, stat_slow_stores), out_.store);
+    }
+
+    /// fn(context, state), then the fault check when it may.
+    const std::uint8_t *emit_call(void (*function)(const RuntimeContext *, VcpuHead *), bool may_fault) {
+        const std::uint8_t *at = start();
+        begin_call();
+        if (may_fault)
+            note_slow_site();
+        a_.mov_imm(Gpr::rdi, reinterpret_cast<std::uint64_t>(&context_));
+        a_.mov(8, Gpr::rsi, head_mem(offsetof(VcpuHead, canonical_state)));
+        call_cpp(function);
+        if (may_fault)
+            leave_when_faulted();
+        end_call();
+        return at;
+    }
+
+    void emit_simple_calls() {
+        out_.flags_to_raw = emit_call(runtime::flags_to_raw, false);
+        out_.carry_to_src2 = emit_call(runtime::carry_to_src2, false);
+        out_.divide = emit_call(runtime::divide, true);
+        out_.atomic = emit_call(runtime::atomic, true);
+        out_.probe_write = emit_call(runtime::probe_write, true);
+        out_.raise = start();
+        a_.sub(8, Gpr::rsp, 8);
+        store_pinned();
+        store_scratch();
+        store_xmms();
+        note_slow_site();
+        a_.mov_imm(Gpr::rdi, reinterpret_cast<std::uint64_t>(&context_));
+        a_.mov(8, Gpr::rsi, head_mem(offsetof(VcpuHead, canonical_state)));
+        call_cpp(runtime::raise);
+        a_.jmp(exit_exception_);
+    }
+
+    void emit_evaluate_flags() {
+        out_.evaluate_flags = start();
+        begin_call();
+        a_.mov_imm(Gpr::rdi, reinterpret_cast<std::uint64_t>(&context_));
+        a_.mov(8, Gpr::rsi, head_mem(offsetof(VcpuHead, canonical_state)));
+        a_.mov(8, Gpr::rdx, ptr(Gpr::rsp, 8));
+        call_cpp(runtime::evaluate_flags);
+        a_.mov(8, ptr(Gpr::rsp, 8), Gpr::rax);
+        end_call();
+    }
+
+    const std::uint8_t *emit_helper(const HelperInfo &helper) {
+        const bool may_fault = (helper.flags & kHelperMayFault) != 0;
+        const bool vector = (helper.flags & kHelperVector) != 0;
+        const std::uint8_t *at = start();
+        a_.sub(8, Gpr::rsp, 8);
+        store_pinned();
+        if (may_fault) {
+            // Operands of flags that a fault needs may lie in scratch registers.
+            store_scratch();
+            note_slow_site();
+        }
+        a_.call(save_xmms_);
+        a_.mov(8, Gpr::rdx, Gpr::r11);
+        a_.mov(8, Gpr::rcx, spill_mem(kDataSpill + 2));
+        if (vector) {
+            save_guest_mxcsr();
+            a_.vldmxcsr(cold_mem(offsetof(VcpuCold, host_mxcsr)));
+        }
+        a_.mov(8, Gpr::rsi, Gpr::r10);
+        a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
+        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_helper_calls)));
+        call_cpp(helper.function);
+        if (vector)
+            load_guest_mxcsr();
+        if (may_fault)
+            leave_when_faulted();
+        a_.mov(8, Gpr::r10, Gpr::rax);
+        a_.call(restore_xmms_);
+        load_pinned();
+        a_.add(8, Gpr::rsp, 8);
+        a_.ret();
+        return at;
+    }
+
+    Assembler a_;
+    const RuntimeContext &context_;
+    const Layout &layout_;
+    Thunks &out_;
+    Label leave_, exit_exception_, save_xmms_, restore_xmms_;
+};
+
+} // namespace
+
+std::size_t emit_thunks(CodeBuffer buffer, const RuntimeContext &context, Thunks &out) {
+    out = {};
+    return ThunkEmitter(buffer, context, out).run();
+}
+
+} // namespace rhea::tcg::x64
