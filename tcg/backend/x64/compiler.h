@@ -113,7 +113,7 @@ private:
     ValueId resolve(ValueId v) const { return analysis_.resolve(v); }
     Type type_of(ValueId v) const { return block_->type_of(v); }
     Assembler &a() { return *assembler_; }
-    void fail() { failed_ = true; if (getenv("RHEA_FAIL")) abort(); }
+    void fail() { failed_ = true; }
 
     // ---- regalloc.cc
     void lock(Gpr r) { locked_ |= bit(r); }
@@ -159,6 +159,7 @@ private:
     void produced(ValueId i, FlagMask mask = kAllFlags);
     bool wants_flags(ValueId i);
     Cond provide_cond(ValueId f, Cond cc);
+    Cond provide_cond_unlocked(ValueId f, Cond cc);
     Cond cond_from_raw(const Loc &raw, Cond cc);
     Cond test_bit0(const Loc &b, bool set);
     void provide_carry(ValueId f);

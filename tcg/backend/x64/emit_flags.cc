@@ -109,12 +109,12 @@ Loc BlockCompiler::raw_flags(ValueId f) {
 void BlockCompiler::recompute_hard(ValueId f) {
     const Inst &flags = inst(f);
     const unsigned bytes = type_bytes(flags.type);
-    const Loc r = loc_of(flags.args[0]);
-    const Loc b = loc_of(flags.args[1]);
     const Gpr carry = temp();
     provide_carry(resolve(flags.args[2]));
     clobber();
     a().setcc(Cond::kB, carry);
+    const Loc r = loc_of(flags.args[0]);
+    const Loc b = loc_of(flags.args[1]);
     const Gpr t = temp();
     load_loc(t, r, bytes);
     const bool is_adc = flags.op == Op::f_adc;
@@ -130,6 +130,13 @@ void BlockCompiler::recompute_hard(ValueId f) {
 /// Host condition that tells whether `cc` holds for the flags value.
 Cond BlockCompiler::provide_cond(ValueId f, Cond cc) {
     hold_flags_ = true;
+    const std::uint32_t locked = locked_;
+    cc = provide_cond_unlocked(f, cc);
+    locked_ = locked; // what it read is not needed any more
+    return cc;
+}
+
+Cond BlockCompiler::provide_cond_unlocked(ValueId f, Cond cc) {
     const FlagMask mask = cond_flags(cc);
     const auto within = [&](FlagMask allowed) { return (mask & ~allowed) == 0; };
     if (host_.value == f && within(host_.mask))
@@ -392,19 +399,19 @@ void BlockCompiler::provide_carry(ValueId f) {
     f = analysis_.carry_source(f);
     if (host_.value == f && (host_.mask & kCF))
         return;
+    const std::uint32_t locked = locked_;
     const CarryPlan plan = plan_carry(f);
     if (plan.kind != CarryPlan::Kind::kComplex) {
         clobber();
         emit_carry(plan);
-        return;
-    }
-    if (hard_flags(inst(f).op)) {
+    } else if (hard_flags(inst(f).op)) {
         recompute_hard(f);
-        return;
+    } else {
+        const Loc raw = raw_flags(f);
+        clobber();
+        a().bt(4, mem_of(raw), 0u);
     }
-    const Loc raw = raw_flags(f);
-    clobber();
-    a().bt(4, mem_of(raw), 0u);
+    locked_ = locked; // what it read is not needed any more
 }
 
 // ---- the ops: values are described where they are used; only few leave code here

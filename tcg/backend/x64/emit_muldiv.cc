@@ -97,6 +97,8 @@ void BlockCompiler::emit_mul_pair(ValueId i) {
     const bool low_wanted = low != kNoValue && val(low).last_use != 0;
     if (val(i).place != Place::kNone)
         return;
+    if (other != kNoValue)
+        now_ = std::max(i, other); // both are done here
     const unsigned bytes = type_bytes(mul.type);
     const bool is_signed = inst(high).op == Op::mulhs;
     const auto multiply = [&](const Loc &by) {

@@ -66,6 +66,10 @@ FlagsPlan BlockCompiler::plan_flags(ValueId f) {
     case Op::f_raw:
         plan.cc = cc_op(FlagsKind::kRaw, 4);
         plan.dst = loc_of(flags.args[0]);
+        if (plan.dst.kind == Loc::Kind::kImm) {
+            plan.dst.imm &= kArithFlags;
+            break;
+        }
         plan.and_with = Loc::constant(kArithFlags);
         plan.has_and = true;
         break;

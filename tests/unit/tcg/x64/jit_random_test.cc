@@ -43,8 +43,6 @@ void run_seeds(Pins pins, std::uint64_t first, unsigned count, unsigned insns, b
         RandomBlock(block, seed, constants).build(insns);
         if (optimize)
             passes::run(block, guest);
-        if (getenv("RHEA_TRACE_SEEDS"))
-            fprintf(stderr, "seed %llu\n%s", (unsigned long long)seed, ir::print(block, guest).c_str());
         for (std::uint64_t state = 0; state < 2; ++state) {
             jit.reset();
             const std::string difference = compare(jit, block, seed * 16 + state);
