@@ -89,7 +89,7 @@ bool zero_extended(const Inst &inst) {
     case Op::second: return false;
     default: break;
     }
-    return inst.type == Type::kI32 && !ir::is_vector_op(inst.op);
+    return inst.type == Type::kI32;
 }
 
 int constant_count(const ir::Block &block, ValueId n, Type type) {
