@@ -77,7 +77,9 @@ std::string segment_type(const CpuState& s, std::uint16_t attr) {
 
 std::string segment_line(const CpuState& s, const char* name, const SegmentCache& seg,
                          std::uint64_t base) {
-    const std::uint32_t flags = static_cast<std::uint32_t>(seg.attr) << 8;
+    // The descriptor's second word without its base, limit bits 19:16 included.
+    const std::uint32_t limit = seg.attr & kAttrG ? seg.limit >> 12 : seg.limit;
+    const std::uint32_t flags = static_cast<std::uint32_t>(seg.attr) << 8 | (limit & 0xf0000);
     if (code64(s))
         return fmt::format("{:<3}={:04x} {:016x} {:08x} {:08x}{}\n", name, seg.selector, base,
                            seg.limit, flags, segment_type(s, seg.attr));

@@ -43,6 +43,7 @@ X86Machine::X86Machine(std::string_view model, unsigned index)
 }
 
 void X86Machine::enter_protected() {
+    frontend->reset();
     poke<std::uint64_t>(kGdt, 0);
     set_descriptor(0x08, descriptor(0, 0xfffff, 0x9b, 0xc));
     set_descriptor(0x10, descriptor(0, 0xfffff, 0x93, 0xc));

@@ -1,0 +1,137 @@
+// -cpu and what CPUID says of it.
+#include "rhea/target/x86/cpu_model.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/x86_machine.h"
+
+namespace rhea::target::x86 {
+namespace {
+
+CpuModel parse(std::string_view text) {
+    auto model = parse_cpu_model(text, CpuAvailability::translator());
+    EXPECT_TRUE(model.has_value()) << (model ? "" : model.error().message());
+    return model ? *model : CpuModel{};
+}
+std::string error_of(std::string_view text) {
+    auto model = parse_cpu_model(text, CpuAvailability::translator());
+    return model ? "" : model.error().message();
+}
+
+TEST(CpuModels, MaxShowsWhatWorksAndNothingElse) {
+    const CpuModel m = parse("max");
+    const CpuAvailability available = CpuAvailability::translator();
+    for (std::size_t i = 0; i < m.features.size(); ++i)
+        EXPECT_EQ(m.features[i] & ~available.features[i], 0u) << i;
+    for (const CpuFeature f :
+         {CpuFeature::k_nx, CpuFeature::k_pcid, CpuFeature::k_invpcid, CpuFeature::k_smep,
+          CpuFeature::k_smap, CpuFeature::k_fsgsbase, CpuFeature::k_erms, CpuFeature::k_rdtscp,
+          CpuFeature::k_pdpe1gb, CpuFeature::k_cx16, CpuFeature::k_x2apic,
+          CpuFeature::k_tsc_deadline, CpuFeature::k_invtsc, CpuFeature::k_rdctl_no})
+        EXPECT_TRUE(m.has(f)) << static_cast<unsigned>(f);
+    EXPECT_TRUE(m.warnings.empty());
+    EXPECT_TRUE(m.amd());
+}
+
+TEST(CpuModels, Qemu64WarnsOfWhatIsMissing) {
+    const CpuModel m = parse("qemu64");
+    EXPECT_EQ(m.signature(), 0x00060fb1u);
+    EXPECT_FALSE(m.has(CpuFeature::k_svm));
+    EXPECT_FALSE(m.has(CpuFeature::k_smep));
+    EXPECT_TRUE(m.has(CpuFeature::k_lahf_lm));
+    EXPECT_FALSE(m.warnings.empty());
+}
+
+TEST(CpuModels, Switches) {
+    EXPECT_FALSE(parse("max,-nx").has(CpuFeature::k_nx));
+    EXPECT_FALSE(parse("max,nx=off,smep=off").has(CpuFeature::k_smep));
+    EXPECT_TRUE(parse("qemu64,+smep").has(CpuFeature::k_smep));
+    EXPECT_TRUE(parse("qemu64,smep").has(CpuFeature::k_smep));
+    EXPECT_FALSE(parse("max,-lahf_lm").has(CpuFeature::k_lahf_lm)) << "underscores are hyphens";
+    EXPECT_EQ(parse("max,family=6,model=0x2a,stepping=7").signature(), 0x000206a7u);
+    EXPECT_EQ(parse("max,vendor=GenuineIntel").vendor, "GenuineIntel");
+    EXPECT_EQ(parse("max,model-id=My CPU").model_id, "My CPU");
+    EXPECT_EQ(parse("max,-arch-capabilities").word(CpuidWord::kArchCap), 0u);
+    EXPECT_EQ(parse("qemu64-x86_64-cpu").name, "qemu64");
+}
+
+TEST(CpuModels, WhatCannotBeHad) {
+    const CpuModel m = parse("max,+svm");
+    EXPECT_FALSE(m.has(CpuFeature::k_svm));
+    ASSERT_EQ(m.warnings.size(), 1u);
+    EXPECT_NE(m.warnings[0].find("svm"), std::string::npos);
+    EXPECT_NE(error_of("max,+svm,enforce").find("svm"), std::string::npos);
+    EXPECT_EQ(parse("max,+svm,check=off").warnings.size(), 0u);
+}
+
+TEST(CpuModels, MistakesNameTheNearest) {
+    EXPECT_NE(error_of("qemu46").find("'qemu64'"), std::string::npos);
+    EXPECT_NE(error_of("max,+smeq").find("'smep'"), std::string::npos);
+    EXPECT_NE(error_of("max,famly=3").find("'family'"), std::string::npos);
+    EXPECT_NE(error_of("max,family=x").find("family"), std::string::npos);
+    EXPECT_NE(error_of("max,nx=maybe").find("on or off"), std::string::npos);
+    EXPECT_NE(error_of("max,vendor=short").find("12"), std::string::npos);
+    EXPECT_NE(list_cpu_models().find("qemu64"), std::string::npos);
+    EXPECT_NE(list_cpu_models().find("tsc-deadline"), std::string::npos);
+}
+
+TEST(Cpuid, BasicLeaves) {
+    const CpuModel m = parse("max");
+    CpuidContext context;
+    context.apic_id = 3;
+    const CpuidResult vendor = cpuid(m, context, 0, 0);
+    EXPECT_EQ(vendor.ebx, 0x68747541u);  // "Auth"
+    EXPECT_EQ(vendor.edx, 0x69746e65u);  // "enti"
+    EXPECT_EQ(vendor.ecx, 0x444d4163u);  // "cAMD"
+    const CpuidResult one = cpuid(m, context, 1, 0);
+    EXPECT_EQ(one.ebx >> 24, 3u);
+    EXPECT_TRUE(one.ecx >> 31) << "hypervisor";
+    EXPECT_FALSE(one.edx >> 28 & 1) << "one logical CPU";
+    context.apic_enabled = false;
+    EXPECT_FALSE(cpuid(m, context, 1, 0).edx >> 9 & 1);
+    const CpuidResult hypervisor = cpuid(m, context, 0x40000000, 0);
+    EXPECT_EQ(hypervisor.ebx, 0x54474354u);  // "TCGT"
+    EXPECT_EQ(cpuid(m, context, 0x40000010, 0).eax, 1'000'000u);
+    EXPECT_EQ(cpuid(m, context, 0x80000008, 0).eax, 0x3028u);
+    const CpuidResult beyond = cpuid(m, context, 0x1234, 0);
+    EXPECT_EQ(beyond.eax, cpuid(m, context, m.level, 0).eax);
+    EXPECT_EQ(cpuid(parse("max,-hypervisor"), context, 0x40000000, 0).ebx,
+              cpuid(m, context, m.level, 0).ebx);
+}
+
+TEST(Cpuid, Topology) {
+    CpuModel m = parse("max");
+    m.topology = {1, 4, 2};
+    const CpuidContext context{5, 0, 0, true, "TCGTCGTCGTCG"};
+    EXPECT_EQ(cpuid(m, context, 1, 0).ebx >> 16 & 0xff, 8u);
+    EXPECT_TRUE(cpuid(m, context, 1, 0).edx >> 28 & 1);
+    const CpuidResult smt = cpuid(m, context, 0xb, 0), core = cpuid(m, context, 0xb, 1),
+                      end = cpuid(m, context, 0xb, 2);
+    EXPECT_EQ(smt.eax, 1u);
+    EXPECT_EQ(smt.ebx, 2u);
+    EXPECT_EQ(core.eax, 3u);
+    EXPECT_EQ(core.ebx, 8u);
+    EXPECT_EQ(core.ecx, 0x201u);
+    EXPECT_EQ(core.edx, 5u);
+    EXPECT_EQ(end.ebx, 0u);
+    EXPECT_EQ(cpuid(m, context, 0x80000008, 0).ecx, 7u | 3u << 12);
+}
+
+TEST(Cpuid, BrandString) {
+    const CpuModel m = parse("max,model-id=0123456789abcdefXYZ");
+    EXPECT_EQ(cpuid(m, {}, 0x80000002, 0).eax, 0x33323130u);
+    EXPECT_EQ(cpuid(m, {}, 0x80000003, 0).eax, 0x005a5958u);
+    EXPECT_EQ(cpuid(m, {}, 0x80000004, 0).edx, 0u);
+}
+
+TEST(Cpuid, Instruction) {
+    test::X86Machine m("max", 2);
+    m.s.gpr[kRax] = 0xffffffff'00000001;
+    m.s.gpr[kRcx] = 0;
+    m.call(helper_cpuid);
+    EXPECT_EQ(m.s.gpr[kRax], 0x00060fb1u);
+    EXPECT_EQ(m.s.gpr[kRbx] >> 24, 2u);
+}
+
+}  // namespace
+}  // namespace rhea::target::x86
