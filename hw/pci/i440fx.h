@@ -1,0 +1,62 @@
+// The 440FX host bridge (82441FX): configuration ports, and the attributes of memory below 1 MiB.
+//
+// The PAM registers say for each piece of 0xc0000..0xfffff whether reads and writes go to DRAM or to
+// PCI (where the firmware's ROM answers); SMRAM's D_OPEN shows the DRAM below the VGA window.
+// Machine memory is expected to have RAM at 0 and the PCI window below it in priority; the bridge
+// lays overlays above both. System management mode does not exist. Under the machine lock.
+// Source: Intel 82441FX datasheet (290549-001), section 3.2.
+#pragma once
+#include <array>
+#include <memory>
+
+#include "hw/pci/pci_config_ports.h"
+#include "hw/pci/pci_device.h"
+
+namespace rhea::hw {
+
+class I440fx final : public PciDevice {
+  public:
+    struct Ports {
+        core::MemoryRegion& memory_root;  ///< what the CPU sees
+        core::MemoryRegion& pci_memory;   ///< the bus's memory window
+        core::MemoryRegion& ram;          ///< RAM whose first MiB is the machine's
+        core::MemoryRegion& io_root;
+        core::MachineRequests& requests;
+    };
+
+    /// Attaches itself to `bus` at 00.0 and places the configuration ports.
+    I440fx(PciBus& bus, const Ports& ports);
+
+    [[nodiscard]] std::string_view type() const override { return "i440FX"; }
+    void reset() override;
+    void serialize(core::Archive& archive) override;
+
+  private:
+    static constexpr unsigned kSegments = 13;
+
+    /// Reads come from PCI, writes go to DRAM: how firmware copies itself into shadow RAM.
+    class WriteThrough final : public core::IoHandler {
+      public:
+        std::uint64_t io_read(core::hwaddr offset, unsigned size) override;
+        void io_write(core::hwaddr offset, std::uint64_t value, unsigned size) override;
+
+        core::AddressSpace* pci = nullptr;
+        core::AddressSpace* ram = nullptr;
+        core::hwaddr base = 0;
+    };
+    /// One piece of memory that a PAM nibble governs, with its three overlays.
+    struct Segment {
+        std::unique_ptr<core::MemoryRegion> pci, read_only, write_through;
+        WriteThrough handler;
+    };
+
+    void make_segment(unsigned index, const Ports& ports);
+    void update_memory();
+
+    PciConfigPorts config_ports_;
+    core::AddressSpace pci_space_, ram_space_;
+    std::array<Segment, kSegments> segments_;
+    std::unique_ptr<core::MemoryRegion> vga_window_;
+};
+
+}  // namespace rhea::hw
