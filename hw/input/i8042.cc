@@ -49,8 +49,7 @@ struct I8042::Command {
 const I8042::Command I8042::kCommands[] = {
     {0x20, 0x3f, [](I8042& c, std::uint8_t command) { c.answer(c.ram_[command & 0x1f]); }},
     {0x60, 0x7f, [](I8042& c, std::uint8_t command) { c.pending_command_ = command; }},
-    {0xa7, 0xa7,
-     [](I8042& c, std::uint8_t) { c.set_command_byte(c.ram_[0] | kMouseDisabled); }},
+    {0xa7, 0xa7, [](I8042& c, std::uint8_t) { c.set_command_byte(c.ram_[0] | kMouseDisabled); }},
     {0xa8, 0xa8,
      [](I8042& c, std::uint8_t) {
          c.set_command_byte(c.ram_[0] & static_cast<std::uint8_t>(~kMouseDisabled));
@@ -62,8 +61,7 @@ const I8042::Command I8042::kCommands[] = {
          c.answer(kSelfTestPassed);
      }},
     {0xab, 0xab, [](I8042& c, std::uint8_t) { c.answer(0x00); }},  // keyboard interface test: good
-    {0xad, 0xad,
-     [](I8042& c, std::uint8_t) { c.set_command_byte(c.ram_[0] | kKeyboardDisabled); }},
+    {0xad, 0xad, [](I8042& c, std::uint8_t) { c.set_command_byte(c.ram_[0] | kKeyboardDisabled); }},
     {0xae, 0xae,
      [](I8042& c, std::uint8_t) {
          c.set_command_byte(c.ram_[0] & static_cast<std::uint8_t>(~kKeyboardDisabled));
@@ -128,9 +126,10 @@ void I8042::reset() {
 }
 
 std::uint8_t I8042::status() const {
-    const std::uint8_t full = buffer_source_ == Source::kNone    ? std::uint8_t{0}
-                              : buffer_source_ == Source::kMouse ? kOutputBufferFull | kMouseBufferFull
-                                                                 : kOutputBufferFull;
+    const std::uint8_t full = buffer_source_ == Source::kNone ? std::uint8_t{0}
+                              : buffer_source_ == Source::kMouse
+                                  ? kOutputBufferFull | kMouseBufferFull
+                                  : kOutputBufferFull;
     return static_cast<std::uint8_t>(full | kNotInhibited | (ram_[0] & kSystem ? kSystemFlag : 0) |
                                      (last_write_was_command_ ? kCommandWritten : 0));
 }
@@ -174,7 +173,8 @@ void I8042::write_data(std::uint8_t value) {
         &I8042::data_to_output_buffer,  // 0xd3
         &I8042::data_to_mouse,          // 0xd4
     };
-    const DataHandler handler = command < 0x80 ? &I8042::data_to_ram : kOutputHandlers[command - 0xd1];
+    const DataHandler handler =
+        command < 0x80 ? &I8042::data_to_ram : kOutputHandlers[command - 0xd1];
     (this->*handler)(command, value);
 }
 

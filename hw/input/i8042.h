@@ -3,7 +3,8 @@
 // Ports 0x60 (data) and 0x64 (command, status). One output buffer: the controller's answers go
 // first, then the keyboard's bytes (translated to set 1 when the command byte says so), then the
 // mouse's. IRQ 1 and 12 are levels that follow the output buffer. Under the machine lock.
-// Source: IBM PS/2 Hardware Interface Technical Reference, keyboard and auxiliary device controller.
+// Source: IBM PS/2 Hardware Interface Technical Reference, keyboard and auxiliary device
+// controller.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -17,9 +17,7 @@ Port92::Port92(core::MachineRequests& requests, core::IrqLine a20)
                .name = "PORT92",
                .reset = kFastA20,  // the gate is open at reset
                .write_mask = 0xff & ~std::uint64_t{kFastReset},
-               .on_write = [this](std::uint64_t, std::uint64_t now) {
-                   a20_.set(now & kFastA20);
-               },
+               .on_write = [this](std::uint64_t, std::uint64_t now) { a20_.set(now & kFastA20); },
                .write_value = [this](std::uint64_t, std::uint64_t written) -> std::uint64_t {
                    if (written & kFastReset) {
                        requests_.request_reset(core::ShutdownCause::kGuestReset);

@@ -26,7 +26,9 @@ const Ps2Mouse::Command Ps2Mouse::kCommands[] = {
     {0xe7, [](Ps2Mouse& m, std::uint8_t) { m.scaling_2_to_1_ = true; }},
     {kSetResolution, [](Ps2Mouse& m, std::uint8_t byte) { m.waiting_for_ = byte; }},
     {0xe9,
-     [](Ps2Mouse& m, std::uint8_t) { m.answer({m.status(), m.resolution_, m.sample_rate_}); }},
+     [](Ps2Mouse& m, std::uint8_t) {
+         m.answer({m.status(), m.resolution_, m.sample_rate_});
+     }},
     {0xea, [](Ps2Mouse& m, std::uint8_t) { m.remote_ = false; }},
     {0xeb,
      [](Ps2Mouse& m, std::uint8_t) {  // read data
@@ -73,8 +75,8 @@ void Ps2Mouse::reset() {
 
 std::uint8_t Ps2Mouse::status() const {
     // Right, middle and left button in bits 0, 1 and 2
-    const unsigned buttons = (buttons_ & kRight ? 1u : 0) | (buttons_ & kMiddle ? 2u : 0) |
-                             (buttons_ & kLeft ? 4u : 0);
+    const unsigned buttons =
+        (buttons_ & kRight ? 1u : 0) | (buttons_ & kMiddle ? 2u : 0) | (buttons_ & kLeft ? 4u : 0);
     return static_cast<std::uint8_t>(buttons | (scaling_2_to_1_ ? 0x10 : 0) |
                                      (reporting_ ? 0x20 : 0) | (remote_ ? 0x40 : 0));
 }

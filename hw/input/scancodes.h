@@ -2,7 +2,8 @@
 // 8042 translates set 2 to set 1. Pure functions.
 //
 // A key number is the key's set 1 make code; keys with an 0xe0 prefix are 0xe000 + code. This is
-// what remote display protocols and evdev's AT driver use too. Pause is 0xe046, Print Screen 0xe037.
+// what remote display protocols and evdev's AT driver use too. Pause is 0xe046, Print Screen
+// 0xe037.
 #pragma once
 #include <array>
 #include <cstdint>

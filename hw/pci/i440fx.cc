@@ -63,8 +63,8 @@ I440fx::I440fx(PciBus& bus, const Ports& ports)
     for (unsigned i = 0; i < kSegments; ++i) {
         make_segment(i, ports);
     }
-    vga_window_ = core::MemoryRegion::alias("vga-window", ports.pci_memory, kVgaStart, kVgaSize);
-    ports.memory_root.add(kVgaStart, *vga_window_, kOverlayPriority);
+    vga_window_ = make_pci_view("vga-window", ports.pci_memory, kVgaStart, kVgaSize);
+    ports.memory_root.add(kVgaStart, *vga_window_.whole, kOverlayPriority);
 
     for (unsigned i = 0; i < kPamCount; ++i) {
         config().writable8(kPam0 + i, i == 0 ? 0x30 : 0x33);
@@ -75,8 +75,8 @@ I440fx::I440fx(PciBus& bus, const Ports& ports)
     config().on_change(kSmram, 1, [this] {
         if (this->config().get8(kSmram) & kSmramLocked) {
             // "When D_LCK is set, D_OPEN is reset to 0 and all of these bits become read-only."
-            this->config().set8(kSmram, this->config().get8(kSmram) &
-                                            static_cast<std::uint8_t>(~kSmramOpen));
+            this->config().set8(
+                kSmram, this->config().get8(kSmram) & static_cast<std::uint8_t>(~kSmramOpen));
             this->config().writable8(kSmram, 0);
         }
         update_memory();
@@ -87,19 +87,37 @@ I440fx::I440fx(PciBus& bus, const Ports& ports)
     update_memory();
 }
 
+I440fx::PciView I440fx::make_pci_view(std::string name, core::MemoryRegion& pci, core::hwaddr start,
+                                      std::uint64_t size) {
+    PciView view;
+    view.whole = core::MemoryRegion::container(name, size);
+    view.background = core::MemoryRegion::io(name + "-abort", size, master_abort_);
+    view.alias = core::MemoryRegion::alias(name + "-pci", pci, start, size);
+    view.whole->add(0, *view.background);
+    view.whole->add(0, *view.alias, 1);
+    return view;
+}
+
+void I440fx::open_shadow_ram() {
+    for (unsigned i = 0; i < kPamCount; ++i) {
+        config().set8(kPam0 + i, i == 0 ? 0x30 : 0x33);
+    }
+    update_memory();
+}
+
 void I440fx::make_segment(unsigned index, const Ports& ports) {
     const SegmentPlace& place = kPlaces[index];
     Segment& segment = segments_[index];
     segment.handler.pci = &pci_space_;
     segment.handler.ram = &ram_space_;
     segment.handler.base = place.start;
-    segment.pci =
-        core::MemoryRegion::alias("pam-pci", ports.pci_memory, place.start, place.size);
+    segment.pci = make_pci_view("pam-pci", ports.pci_memory, place.start, place.size);
     segment.read_only = core::MemoryRegion::alias("pam-rom", ports.ram, place.start, place.size);
     segment.read_only->set_readonly(true);
-    segment.write_through = core::MemoryRegion::io("pam-write-through", place.size, segment.handler);
+    segment.write_through =
+        core::MemoryRegion::io("pam-write-through", place.size, segment.handler);
     for (core::MemoryRegion* region :
-         {segment.pci.get(), segment.read_only.get(), segment.write_through.get()}) {
+         {segment.pci.whole.get(), segment.read_only.get(), segment.write_through.get()}) {
         region->set_enabled(false);
         ports.memory_root.add(place.start, *region, kOverlayPriority);
     }
@@ -110,12 +128,12 @@ void I440fx::update_memory() {
     for (unsigned i = 0; i < kSegments; ++i) {
         const std::uint8_t attributes = config().get8(kPlaces[i].reg) >> kPlaces[i].shift & 3;
         // Both enabled: DRAM as it lies below.
-        segments_[i].pci->set_enabled(attributes == 0);
+        segments_[i].pci.whole->set_enabled(attributes == 0);
         segments_[i].read_only->set_enabled(attributes == kPamReadEnable);
         segments_[i].write_through->set_enabled(attributes == kPamWriteEnable);
     }
     constexpr std::uint8_t kShown = kSmramOpen | kSmramEnable;
-    vga_window_->set_enabled((config().get8(kSmram) & kShown) != kShown);
+    vga_window_.whole->set_enabled((config().get8(kSmram) & kShown) != kShown);
     core::AddressSpace::commit_transaction();
 }
 

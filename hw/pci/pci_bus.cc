@@ -6,8 +6,9 @@ namespace rhea::hw {
 
 util::Result<void> PciBus::attach(PciDevice& device, PciAddress address) {
     if (address.slot >= kSlots || address.function >= kFunctions) {
-        return util::fail("{}: PCI address {:x}.{:x} does not exist: slots are 0..1f, functions 0..7",
-                          device.type(), address.slot, address.function);
+        return util::fail(
+            "{}: PCI address {:x}.{:x} does not exist: slots are 0..1f, functions 0..7",
+            device.type(), address.slot, address.function);
     }
     PciDevice*& place = functions_[address.devfn()];
     if (place) {

@@ -1,7 +1,7 @@
-// PCI configuration mechanism #1: CONFADD at port 0xcf8, CONFDATA at 0xcfc..0xcff. The reset control
-// register at 0xcf9, which lies inside CONFADD's ports and answers byte accesses, is served here
-// too, since the two share their addresses. Under the machine lock.
-// Source: PCI 3.0 section 3.2.2.3.2; 82441FX 3.1; 82371AB 8.7.3.
+// PCI configuration mechanism #1: CONFADD at port 0xcf8, CONFDATA at 0xcfc..0xcff. The reset
+// control register at 0xcf9, which lies inside CONFADD's ports and answers byte accesses, is served
+// here too, since the two share their addresses. Under the machine lock. Source: PCI 3.0
+// section 3.2.2.3.2; 82441FX 3.1; 82371AB 8.7.3.
 #pragma once
 #include <memory>
 
@@ -27,8 +27,8 @@ class PciConfigPorts final : private core::IoHandler {
 
     PciBus& bus_;
     core::MachineRequests& requests_;
-    std::uint32_t address_ = 0;        ///< CONFADD
-    std::uint8_t reset_control_ = 0;   ///< RCR
+    std::uint32_t address_ = 0;       ///< CONFADD
+    std::uint8_t reset_control_ = 0;  ///< RCR
     std::unique_ptr<core::MemoryRegion> region_;
 };
 

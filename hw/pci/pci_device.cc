@@ -11,8 +11,8 @@ using namespace pci_reg;
 
 namespace {
 
-constexpr std::uint16_t kCommandWritable = kCommandIo | kCommandMemory | kCommandBusMaster |
-                                           1u << 6 | 1u << 8 | kCommandIntxDisable;
+constexpr std::uint16_t kCommandWritable =
+    kCommandIo | kCommandMemory | kCommandBusMaster | 1u << 6 | 1u << 8 | kCommandIntxDisable;
 constexpr std::uint16_t kStatusClearable = 0xf900;
 constexpr std::uint8_t kHeaderMultifunction = 0x80;
 constexpr unsigned kRomIndex = 6;
@@ -67,8 +67,8 @@ void PciDevice::add_bar(unsigned index, core::MemoryRegion& region, PciBarKind k
     bars_[index] = {.region = &region, .kind = kind, .offset = offset};
     const std::uint64_t mask = ~(region.size() - 1);
     config_.set32(offset, type_bits(kind));
-    config_.writable32(offset, static_cast<std::uint32_t>(mask) &
-                                   (kind == PciBarKind::kIo ? ~3u : ~15u));
+    config_.writable32(offset,
+                       static_cast<std::uint32_t>(mask) & (kind == PciBarKind::kIo ? ~3u : ~15u));
     if (type_bits(kind) & kBar64) {
         assert(index + 1 < kRomIndex);
         config_.writable32(offset + 4, static_cast<std::uint32_t>(mask >> 32));

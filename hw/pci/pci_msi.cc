@@ -45,8 +45,8 @@ PciMsi::PciMsi(PciDevice& device, unsigned vectors)
     assert(std::has_single_bit(vectors) && vectors <= 32);
     PciConfigSpace& config = device_.config();
     const auto log2 = static_cast<std::uint16_t>(std::countr_zero(vectors));
-    config.set16(offset_ + kControl, static_cast<std::uint16_t>(
-                                         log2 << kMsiCapableShift | kMsi64Bit | kMsiPerVectorMask));
+    config.set16(offset_ + kControl, static_cast<std::uint16_t>(log2 << kMsiCapableShift |
+                                                                kMsi64Bit | kMsiPerVectorMask));
     config.writable16(offset_ + kControl, kMsiEnable | 7u << kMsiMultipleShift);
     config.writable32(offset_ + kAddressLow, ~3u);
     config.writable32(offset_ + kAddressHigh, ~0u);
@@ -85,9 +85,9 @@ void PciMsi::send(unsigned vector) {
     if (!device_.bus_master() || !device_.attached()) {
         return;
     }
-    const std::uint64_t address =
-        config.get32(offset_ + kAddressLow) |
-        static_cast<std::uint64_t>(config.get32(offset_ + kAddressHigh)) << 32;
+    const std::uint64_t address = config.get32(offset_ + kAddressLow) |
+                                  static_cast<std::uint64_t>(config.get32(offset_ + kAddressHigh))
+                                      << 32;
     const std::uint32_t data = config.get16(offset_ + kData);
     device_.bus().send_msi(address, (data & ~(allocated() - 1)) | vector);
 }
@@ -125,7 +125,8 @@ PciMsix::PciMsix(PciDevice& device, unsigned vectors, const Place& place)
     config.set16(offset_ + kControl, static_cast<std::uint16_t>(vectors - 1));
     config.writable16(offset_ + kControl, kMsixFunctionMask | kMsixEnable);
     config.set32(offset_ + kTable, static_cast<std::uint32_t>(place.table) | place.bar);
-    config.set32(offset_ + kPendingBits, static_cast<std::uint32_t>(place.pending_bits) | place.bar);
+    config.set32(offset_ + kPendingBits,
+                 static_cast<std::uint32_t>(place.pending_bits) | place.bar);
     config.on_change(offset_ + kControl, 2, [this] { send_pending(); });
 }
 

@@ -1,8 +1,8 @@
 // MSI and MSI-X capabilities of a PCI function.
 //
-// A device owns one (made in its constructor) and calls notify(); false means that the guest has not
-// enabled it and the device should use INTx. Under the machine lock.
-// Source: PCI 3.0 section 6.8.
+// A device owns one (made in its constructor) and calls notify(); false means that the guest has
+// not enabled it and the device should use INTx. Under the machine lock. Source: PCI 3.0
+// section 6.8.
 #pragma once
 #include <cstdint>
 #include <memory>

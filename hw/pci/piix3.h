@@ -22,9 +22,7 @@ class Piix3 final : public PciDevice, public core::IrqSink {
     explicit Piix3(std::array<core::IrqLine, kIsaIrqs> irqs);
 
     /// PIRQ inputs, for PciBus::connect_pirqs().
-    [[nodiscard]] core::IrqLine pirq(unsigned number) {
-        return {*this, static_cast<int>(number)};
-    }
+    [[nodiscard]] core::IrqLine pirq(unsigned number) { return {*this, static_cast<int>(number)}; }
     [[nodiscard]] std::array<core::IrqLine, kPirqs> pirqs() {
         return {pirq(0), pirq(1), pirq(2), pirq(3)};
     }

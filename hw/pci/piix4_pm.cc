@@ -15,8 +15,8 @@ constexpr unsigned kSmbusRevision = 0xd6;
 constexpr std::uint32_t kIoSpaceIndicator = 1;
 constexpr std::uint32_t kPmBaseMask = 0xffc0;
 constexpr std::uint32_t kSmbusBaseMask = 0xfff0;
-constexpr std::uint8_t kPmIoEnable = 1;     // PMREGMISC.PMIOSE
-constexpr std::uint8_t kSmbusEnable = 1;    // SMBHSTCFG.SMB_HST_EN
+constexpr std::uint8_t kPmIoEnable = 1;   // PMREGMISC.PMIOSE
+constexpr std::uint8_t kSmbusEnable = 1;  // SMBHSTCFG.SMB_HST_EN
 constexpr std::uint32_t kApmcEnable = 1u << 25;
 constexpr std::uint8_t kSciLine = 9;
 
@@ -34,9 +34,7 @@ Piix4Pm::Piix4Pm(core::Clocks& clocks, core::MachineRequests& requests, core::Ir
       apm_("piix4-apm", 2),
       apm_region_(core::MemoryRegion::io("piix4-apm", 2, apm_, {.min = 1, .max = 1})) {
     add_config_registers();
-    apm_.add({.offset = 0,
-              .name = "APMC",
-              .on_write = [this](std::uint64_t, std::uint64_t value) {
+    apm_.add({.offset = 0, .name = "APMC", .on_write = [this](std::uint64_t, std::uint64_t value) {
                   if (value == settings_.acpi_enable) {
                       pm_.set_acpi_enabled(true);
                   } else if (value == settings_.acpi_disable) {
@@ -72,8 +70,8 @@ void Piix4Pm::add_config_registers() {
     for (unsigned offset = 0x44; offset < 0x7c; offset += 4) {
         space.writable32(offset, 0xffffffff);
     }
-    // "SMIs on port 0xb2 are set up already": firmware then leaves out its SMM initialisation, which
-    // could not work here.
+    // "SMIs on port 0xb2 are set up already": firmware then leaves out its SMM initialisation,
+    // which could not work here.
     space.set32(kDeviceActivityB, kApmcEnable);
     space.reserve(kPmBase, 0x100 - kPmBase);
     space.on_change(kPmBase, 4, [this] { update_mappings(); });

@@ -1,5 +1,5 @@
-// The power management function of the PIIX4 (82371AB, function 3): where the ACPI registers and the
-// SMBus host appear, and the APM ports by which the guest asks firmware to switch ACPI on.
+// The power management function of the PIIX4 (82371AB, function 3): where the ACPI registers and
+// the SMBus host appear, and the APM ports by which the guest asks firmware to switch ACPI on.
 //
 // No system management mode: what firmware's SMI handler would do on a write to port 0xb2 is done
 // here. Under the machine lock. Source: 82371AB datasheet (290562-001), chapter 7.
@@ -17,8 +17,8 @@ namespace rhea::hw {
 class Piix4Pm final : public PciDevice {
   public:
     struct Config {
-        /// Where the PM block is before anybody programs PMBASE; 0: nowhere. For machines that start
-        /// a kernel without firmware.
+        /// Where the PM block is before anybody programs PMBASE; 0: nowhere. For machines that
+        /// start a kernel without firmware.
         std::uint16_t pm_base = 0;
         /// Where GPE block 0 is (FADT's GPE0_BLK).
         std::uint16_t gpe_base = 0xafe0;

@@ -17,16 +17,15 @@ Piix4Smbus::Piix4Smbus()
     using Value = std::uint64_t;
     registers_.add({.offset = 0x0, .name = kStatus, .write_mask = 0, .clear_mask = 0x1e});
     registers_.add({.offset = 0x1, .name = "SMBSLVSTS", .write_mask = 0, .clear_mask = 0x3c});
-    registers_.add({.offset = 0x2,
-                    .name = "SMBHSTCNT",
-                    .write_value = [this](Value, Value written) -> Value {
-                        if (written & kKill) {
-                            registers_.set(kStatus, registers_.get(kStatus) | kFailed);
-                        } else if (written & kStart) {
-                            registers_.set(kStatus, registers_.get(kStatus) | kDeviceError);
-                        }
-                        return written & 0x1f;
-                    }});
+    registers_.add(
+        {.offset = 0x2, .name = "SMBHSTCNT", .write_value = [this](Value, Value written) -> Value {
+             if (written & kKill) {
+                 registers_.set(kStatus, registers_.get(kStatus) | kFailed);
+             } else if (written & kStart) {
+                 registers_.set(kStatus, registers_.get(kStatus) | kDeviceError);
+             }
+             return written & 0x1f;
+         }});
     registers_.add({.offset = 0x3, .name = "SMBHSTCMD"});
     registers_.add({.offset = 0x4, .name = "SMBHSTADD"});
     registers_.add({.offset = 0x5, .name = "SMBHSTDAT0"});

@@ -106,34 +106,33 @@ TEST(PlatformFuzz, KeyboardController) {
     Port92 fast(requests, a20.line());
     controller.map(*io.root);
     fast.map(*io.root);
-    test::hammer("i8042", {{io.space, 0x60, 1}, {io.space, 0x64, 1}, {io.space, 0x92, 1}},
-                 [&](FuzzRandom& random) {
-                     switch (random() % 6) {
-                         case 0:
-                             controller.keyboard().key(static_cast<KeyNumber>(random()),
-                                                       random() % 2);
-                             break;
-                         case 1:
-                             controller.mouse().move(static_cast<int>(random()),
-                                                     static_cast<int>(random()),
-                                                     static_cast<int>(random() % 64) - 32,
-                                                     static_cast<std::uint8_t>(random()));
-                             break;
-                         case 2:
-                             io.store(0x64, 0xd4);
-                             io.store(0x60, 0xe6 + random() % 26);
-                             break;
-                         case 3:
-                             io.store(0x60, 0xed + random() % 19);
-                             break;
-                         default:
-                             break;
-                     }
-                     const auto status = io.load(0x64);
-                     ASSERT_FALSE(irq.level(1) && irq.level(12));
-                     ASSERT_TRUE(!irq.level(1) || (status & 0x21) == 0x01);
-                     ASSERT_TRUE(!irq.level(12) || (status & 0x21) == 0x21);
-                 });
+    test::hammer(
+        "i8042", {{io.space, 0x60, 1}, {io.space, 0x64, 1}, {io.space, 0x92, 1}},
+        [&](FuzzRandom& random) {
+            switch (random() % 6) {
+                case 0:
+                    controller.keyboard().key(static_cast<KeyNumber>(random()), random() % 2);
+                    break;
+                case 1:
+                    controller.mouse().move(static_cast<int>(random()), static_cast<int>(random()),
+                                            static_cast<int>(random() % 64) - 32,
+                                            static_cast<std::uint8_t>(random()));
+                    break;
+                case 2:
+                    io.store(0x64, 0xd4);
+                    io.store(0x60, 0xe6 + random() % 26);
+                    break;
+                case 3:
+                    io.store(0x60, 0xed + random() % 19);
+                    break;
+                default:
+                    break;
+            }
+            const auto status = io.load(0x64);
+            ASSERT_FALSE(irq.level(1) && irq.level(12));
+            ASSERT_TRUE(!irq.level(1) || (status & 0x21) == 0x01);
+            ASSERT_TRUE(!irq.level(12) || (status & 0x21) == 0x21);
+        });
     test::expect_state_round_trip(controller, other);
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "hw/pci/pci_bus.h"
 #include "tests/support/fake_ports.h"
 
 namespace rhea::hw {
@@ -9,7 +10,10 @@ namespace {
 
 class Piix4PmTest : public ::testing::Test {
   protected:
-    Piix4PmTest() { clocks.use_manual_time(0); }
+    Piix4PmTest() {
+        clocks.use_manual_time(0);
+        EXPECT_TRUE(bus.attach(pm, {.slot = 1, .function = 3}));
+    }
 
     void enable_timer_interrupt() {
         io.store(0xb2, 0xf1);
@@ -20,6 +24,8 @@ class Piix4PmTest : public ::testing::Test {
     core::Clocks clocks;
     test::FakeRequests requests;
     test::FakeIrqSink sci;
+    test::FakeSpace memory{"memory", 1ull << 32};
+    PciBus bus{{*memory.root, *io.root, memory.space}};
     Piix4Pm pm{clocks, requests, sci.line(), *io.root, {.pm_base = 0x600}};
 };
 
