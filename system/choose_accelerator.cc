@@ -28,7 +28,7 @@ Made choose_fastest(const AcceleratorOption& option, const core::MachineConfig& 
         const auto probe = type.probe_speed();
         const std::string why = probe ? probe->why : probe.error().message();
         if (probe && probe->hardware_speed) {
-            auto made = type.create({config, option.properties});
+            auto made = type.create({config, option.properties, tell});
             if (made) {
                 tell(fmt::format("accelerator {} chosen: {}", type.name, why));
                 return made;
@@ -40,7 +40,7 @@ Made choose_fastest(const AcceleratorOption& option, const core::MachineConfig& 
     }
     const AcceleratorType* fallback = find(types, kDefaultAccelerator);
     tell(fmt::format("accelerator {} chosen{}", fallback->name, why_not));
-    return fallback->create({config, option.properties});
+    return fallback->create({config, option.properties, tell});
 }
 
 Made make_one(const AcceleratorOption& option, const core::MachineConfig& config,
@@ -50,7 +50,7 @@ Made make_one(const AcceleratorOption& option, const core::MachineConfig& config
         return choose_fastest(option, config, types, tell);
     }
     if (const AcceleratorType* type = find(types, option.name)) {
-        return type->create({config, option.properties});
+        return type->create({config, option.properties, tell});
     }
     return util::fail("this build of Rhea has no accelerator {}", option.name);
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <fstream>
 #include <new>
@@ -16,6 +18,21 @@ namespace {
 
 using util::fail;
 using util::Result;
+
+/// Settings of QEMU's machines that ask for what is so anyway, and the value that does.
+struct MachineSetting {
+    std::string_view key, value;  ///< value: empty for any
+};
+constexpr auto kMachineSettings = std::to_array<MachineSetting>({
+    {"usb", "off"},
+    {"vmport", "off"},
+    {"hpet", "off"},
+    {"smm", "off"},
+    {"nvdimm", "off"},
+    {"graphics", ""},         // firmware's choice of console: there is only the serial one
+    {"dump-guest-core", ""},  // core dumps are the host's to configure
+    {"mem-merge", "on"},
+});
 
 /// " (comm)" of a process, for "terminating on signal".
 std::string process_name(int pid) {
@@ -144,19 +161,19 @@ Result<void> Emulator::build_machine() {
     if (!type) {
         return fail(type.error());
     }
+    if (auto done = check_machine_options(); !done) {
+        return done;
+    }
     auto accelerator = choose_accelerator(line_.accelerators, line_.config, accelerator_types(),
                                           [this](std::string_view text) { tell(text); });
     if (!accelerator) {
         return fail(accelerator.error());
     }
-    auto machine = (*type)->create(line_.config, vm_);
+    auto machine = type->create(line_.config, vm_);
     {
         const core::MachineLockGuard lock;
         try {
             if (auto done = machine->build(**accelerator); !done) {
-                return done;
-            }
-            if (auto done = add_devices(*machine); !done) {
                 return done;
             }
         } catch (const std::bad_alloc&) {
@@ -168,33 +185,19 @@ Result<void> Emulator::build_machine() {
     return {};
 }
 
-Result<void> Emulator::add_devices(core::Machine& machine) {
-    const auto types = line_.config.devices.empty() ? std::vector<core::DeviceType>{}
-                                                    : device_types();
-    unsigned number = 0;
-    for (const core::DeviceOption& option : line_.config.devices) {
-        const std::string context = fmt::format("-device {}", option.driver);
-        const auto type = find_device(option.driver, types);
-        if (!type) {
-            return fail(type.error().within(context));
+Result<void> Emulator::check_machine_options() {
+    for (const auto& [key, value] : line_.config.machine_options) {
+        const auto known = std::find_if(kMachineSettings.begin(), kMachineSettings.end(),
+                                        [&](const auto& setting) { return setting.key == key; });
+        if (known == kMachineSettings.end()) {
+            return fail("-machine: machine option '{}' is not in this version of Rhea", key);
         }
-        auto device = (*type)->create(machine);
-        std::string path = fmt::format("{}.{}", option.driver, number++);
-        for (const auto& [key, value] : option.properties) {
-            if (key == "id") {
-                path = value;
-                continue;
-            }
-            if (auto set = device->properties().set(key, value); !set) {
-                return fail(set.error().within(context));
-            }
-        }
-        core::Device& added = *device;
-        machine.add_device(std::move(path), std::move(device));
-        if (auto done = added.realize(); !done) {
-            return fail(done.error().within(context));
+        if (!known->value.empty() && value != known->value) {
+            return fail("-machine: {}={} is not in this version of Rhea; {}={} is", key, value, key,
+                        known->value);
         }
     }
+    line_.config.machine_options.clear();
     return {};
 }
 

@@ -31,7 +31,7 @@ class Emulator {
     util::Result<void> open_serials();
     util::Result<void> open_monitors();
     util::Result<void> build_machine();
-    util::Result<void> add_devices(core::Machine& machine);
+    util::Result<void> check_machine_options();
     void add_monitor(core::CharBackend& backend);
     void tell(std::string_view text);
 

@@ -246,8 +246,7 @@ Result<void> handle_device(CommandLine& line, std::string_view argument) {
         }
         return fail("the device's type is missing; -device help lists them");
     }
-    const auto types = device_types();
-    const auto type = find_device(driver, types);
+    const auto type = find_device(driver);
     if (!type) {
         return fail(type.error());
     }

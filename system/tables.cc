@@ -4,34 +4,18 @@
 
 #include <array>
 
+#include "accelerators.h"
+#include "rhea/hw/machines.h"
 #include "rhea/hw/none_machine.h"
+#include "rhea/target/x86/cpu_model.h"
 #include "rhea/util/nearest_name.h"
 
 namespace rhea::system {
 namespace {
 
-constexpr auto kMachines = std::to_array<core::MachineType>({
-    hw::kNoneMachine,
-});
-
-/// Executes nothing: what machine 'none', which has no CPU, runs with.
-class IdleAccelerator final : public core::Accelerator {
-  public:
-    std::string_view name() const override { return "tcg"; }
-    util::Result<void> attach(core::AddressSpace&, core::AddressSpace&) override { return {}; }
-    util::Result<std::unique_ptr<core::Vcpu>> create_vcpu(unsigned, core::Clocks&,
-                                                          core::MachineRequests&) override {
-        return util::fail("this build of Rhea has no accelerator");
-    }
-    std::string describe(std::string_view) const override { return {}; }
-};
-
-util::Result<std::unique_ptr<core::Accelerator>> make_idle(const AcceleratorRequest&) {
-    return std::make_unique<IdleAccelerator>();
-}
-
-const auto kAccelerators = std::to_array<AcceleratorType>({
-    {"tcg", "the translator", make_idle, nullptr},
+constexpr auto kAccelerators = std::to_array<AcceleratorType>({
+    {"kvm", "the host's hardware virtualization", make_kvm, probe_kvm},
+    {"tcg", "the translator", make_tcg, nullptr},
 });
 
 template <typename Types>
@@ -44,27 +28,30 @@ std::string suggestion(std::string_view name, const Types& names, std::string_vi
 
 }  // namespace
 
-std::span<const core::MachineType> machine_types() {
-    return kMachines;
+std::vector<core::MachineType> machine_types() {
+    const auto types = hw::machine_types();
+    std::vector<core::MachineType> all(types.begin(), types.end());
+    all.push_back(hw::kNoneMachine);
+    return all;
 }
 
 std::span<const AcceleratorType> accelerator_types() {
     return kAccelerators;
 }
 
-std::vector<core::DeviceType> device_types() {
-    return {};
+std::span<const core::DeviceType> device_types() {
+    return hw::device_types();
 }
 
 std::string cpu_help() {
-    return "Available CPUs:\n";
+    return target::x86::list_cpu_models();
 }
 
-util::Result<const core::MachineType*> find_machine(std::string_view name) {
+util::Result<core::MachineType> find_machine(std::string_view name) {
     std::vector<std::string_view> names;
-    for (const core::MachineType& type : kMachines) {
+    for (const core::MachineType& type : machine_types()) {
         if (type.name == name || (!type.alias.empty() && type.alias == name)) {
-            return &type;
+            return type;
         }
         names.push_back(type.name);
         if (!type.alias.empty()) {
@@ -75,10 +62,9 @@ util::Result<const core::MachineType*> find_machine(std::string_view name) {
                       suggestion(name, names, "-machine help lists the machines"));
 }
 
-util::Result<const core::DeviceType*> find_device(std::string_view name,
-                                                  std::span<const core::DeviceType> types) {
+util::Result<const core::DeviceType*> find_device(std::string_view name) {
     std::vector<std::string_view> names;
-    for (const core::DeviceType& type : types) {
+    for (const core::DeviceType& type : device_types()) {
         if (type.name == name) {
             return &type;
         }

@@ -1,6 +1,7 @@
-// What this binary can be made of: machines, accelerators, devices, CPU models. Each is one line in
-// tables.cc; nothing registers itself.
+// What this binary can be made of: accelerators (one line each in tables.cc), machines and devices
+// (those of hw/types.cc and machine none), CPU models. Nothing registers itself.
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -19,6 +20,7 @@ namespace rhea::system {
 struct AcceleratorRequest {
     const core::MachineConfig& config;      ///< cpu_model, cpus, kernel_irqchip
     util::OptionList::Pairs properties;     ///< of `-accel name,key=value`
+    const std::function<void(std::string_view)>& tell;  ///< warnings
 };
 
 /// Whether an accelerator runs guest code as fast as the host runs its own, for `-accel auto`.
@@ -35,10 +37,10 @@ struct AcceleratorType {
     util::Result<SpeedProbe> (*probe_speed)();  ///< null: never chosen for its speed
 };
 
-std::span<const core::MachineType> machine_types();
+std::vector<core::MachineType> machine_types();
 /// In the order in which `-accel auto` tries them; the last one always works.
 std::span<const AcceleratorType> accelerator_types();
-std::vector<core::DeviceType> device_types();
+std::span<const core::DeviceType> device_types();
 /// What `-cpu help` prints.
 std::string cpu_help();
 
@@ -46,8 +48,7 @@ inline constexpr std::string_view kDefaultMachine = "pc";
 inline constexpr std::string_view kDefaultAccelerator = "tcg";
 
 /// The machine of that name or alias, or a sentence with the nearest name.
-util::Result<const core::MachineType*> find_machine(std::string_view name);
-util::Result<const core::DeviceType*> find_device(std::string_view name,
-                                                  std::span<const core::DeviceType> types);
+util::Result<core::MachineType> find_machine(std::string_view name);
+util::Result<const core::DeviceType*> find_device(std::string_view name);
 
 }  // namespace rhea::system

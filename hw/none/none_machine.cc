@@ -11,9 +11,9 @@ class NoneMachine final : public core::Machine {
         if (!config().kernel.empty() || !config().firmware.empty()) {
             return util::fail("machine 'none' has no CPU, so it starts neither kernel nor firmware");
         }
-        if (!config().machine_options.empty()) {
-            return util::fail("machine 'none' has no option '{}'",
-                              config().machine_options.front().first);
+        if (!config().devices.empty()) {
+            return util::fail("-device {}: machine 'none' has no bus",
+                              config().devices.front().driver);
         }
         const std::uint64_t size = (config().ram_size + core::kPageSize - 1) & core::kPageMask;
         core::RamBlock& block = add_ram_block("ram", size);
