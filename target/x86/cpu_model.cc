@@ -240,7 +240,8 @@ class OptionParser {
                 return util::fail(
                     "-cpu {}: {} does not support the feature '{}', which 'enforce' demands",
                     model_.name, available_.accelerator, std::string(row.name));
-            if (check_)
+            // What the model itself brings along is left out silently: nobody asked for it.
+            if (check_ && test_feature(asked_, row.feature))
                 model_.warnings.push_back(fmt::format("{} doesn't support requested feature: {}",
                                                       available_.accelerator, row.name));
         }
