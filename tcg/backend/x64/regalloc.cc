@@ -300,9 +300,11 @@ bool BlockCompiler::claim(Gpr p, ValueId for_value) {
             if (slot_value_[slot] == old)
                 slot_value_[slot] = kNoValue;
             relocate(old);
-        } else {
+        } else if (value.last_use < now_) {
             val(old).place = inst(old).op == Op::konst ? Place::kConst : Place::kNone;
         }
+        // else it ends with this very instruction, whose safe point may still have to describe it: until the result is
+        // written, the register holds it.
     }
     const Slot slot = layout_.gpr_slot[code(p)];
     slot_value_[slot] = kNoValue;
