@@ -86,8 +86,10 @@ CpuModel make_max() {
     m.features.fill(0);
     for (const FeatureRow& row : kFeatures)
         set_feature(m.features, row.feature, true);
-    // These describe what the machine is, not what the CPU can do: only when asked for or implied.
-    for (const CpuFeature f : {F::k_ht, F::k_cmp_legacy, F::k_rsba, F::k_vme})
+    // Only when asked for: most describe what the machine is, not what the CPU can do. FSRM would
+    // make guests use REP MOVSB, a call here, for copies of a few bytes, for which moves are
+    // faster.
+    for (const CpuFeature f : {F::k_ht, F::k_cmp_legacy, F::k_rsba, F::k_vme, F::k_fsrm})
         set_feature(m.features, f, false);
     return m;
 }

@@ -1,10 +1,15 @@
 // REP MOVS, STOS and LODS, by the host's own string instructions: the same overlap semantics,
 // element by element.
+#include <cstring>
+
 #include "helpers.h"
 #include "string_cursor.h"
 
 namespace rhea::target::x86 {
 namespace {
+
+/// Runs up to this many bytes are done without REP.
+constexpr std::uint64_t kShort = 256;
 
 /// Copies `n` elements with the direction flag as given; a backward copy starts at the highest
 /// element.
@@ -21,9 +26,12 @@ void host_movs(std::uint8_t* to, const std::uint8_t* from, std::uint64_t n, unsi
             asm volatile("std; rep movsq; cld" : "+D"(to), "+S"(from), "+c"(n)::"memory", "cc");
         return;
     }
-    // Far enough apart, the element size makes no difference, and bytes are what hosts are fastest
-    // at.
-    if (size == 1 || to + n * size <= from || from + n * size <= to) {
+    // Far enough apart, the element size makes no difference. The host's REP pays from some hundred
+    // bytes on.
+    const bool apart = to + n * size <= from || from + n * size <= to;
+    if (apart && n * size <= kShort) {
+        std::memcpy(to, from, n * size);
+    } else if (size == 1 || apart) {
         std::uint64_t bytes = n * size;
         asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes)::"memory");
     } else if (size == 2) {
@@ -41,7 +49,12 @@ void host_stos(std::uint8_t* to, std::uint64_t value, std::uint64_t n, unsigned 
                bool backward) {
     if (backward)
         to -= (n - 1) * size;
-    if (size == 1)
+    if (n * size <= kShort && size == 1)
+        std::memset(to, static_cast<int>(value), n);
+    else if (n * size <= kShort && size == 8)
+        for (; n != 0; --n, to += 8)
+            std::memcpy(to, &value, 8);
+    else if (size == 1)
         asm volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(value) : "memory");
     else if (size == 2)
         asm volatile("rep stosw" : "+D"(to), "+c"(n) : "a"(value) : "memory");
