@@ -113,7 +113,8 @@ bool write_mtrr_variable(Cpu& cpu, std::uint32_t index, std::uint64_t value) {
         0xfff0000000000000ull | reserved_address_bits(cpu) | (mask ? 0x7ff : 0xf00);
     if ((value & reserved) || (!mask && !memory_type(value & 0xff)))
         return false;
-    (mask ? cpu.s.mtrr_mask : cpu.s.mtrr_base)[index / 2] = value;
+    std::uint64_t& reg = mask ? cpu.s.mtrr_mask[index / 2] : cpu.s.mtrr_base[index / 2];
+    reg = value;
     return true;
 }
 template <unsigned Base>
