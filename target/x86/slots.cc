@@ -19,6 +19,8 @@ constexpr std::array<SlotInfo, kSlotCount> make_table() {
     constexpr std::string_view kXmm[] = {"xmm0", "xmm1", "xmm2",  "xmm3",  "xmm4",  "xmm5",  "xmm6",  "xmm7",
                                          "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"};
     constexpr std::string_view kFpr[] = {"fpr0", "fpr1", "fpr2", "fpr3", "fpr4", "fpr5", "fpr6", "fpr7"};
+    constexpr std::string_view kFprHigh[] = {"fpr0_high", "fpr1_high", "fpr2_high", "fpr3_high",
+                                             "fpr4_high", "fpr5_high", "fpr6_high", "fpr7_high"};
     std::array<SlotInfo, kSlotCount> table{};
     const auto put = [&table](unsigned slot, std::string_view name, std::size_t offset, Type type) {
         table[slot] = {name, static_cast<std::uint32_t>(offset), type};
@@ -34,6 +36,8 @@ constexpr std::array<SlotInfo, kSlotCount> make_table() {
     }
     for (unsigned n = 0; n < 8; n++) {
         put(kSlotFpr + n, kFpr[n], offsetof(CpuState, fpr) + sizeof(X87Register) * n, Type::kI64);
+        put(kSlotFprHigh + n, kFprHigh[n],
+            offsetof(CpuState, fpr) + sizeof(X87Register) * n + offsetof(X87Register, sign_exponent), Type::kI16);
     }
     put(kSlotDf, "df", offsetof(CpuState, df), Type::kI64);
     put(kSlotRflags, "rflags", offsetof(CpuState, rflags), Type::kI64);

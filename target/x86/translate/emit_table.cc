@@ -1,5 +1,6 @@
 // The emitters in the order of the decoder's rows.
 #include "target/x86/translate/emitters.h"
+#include "target/x86/translate/emitters_fpu.h"
 
 namespace rhea::target::x86 {
 

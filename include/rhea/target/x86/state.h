@@ -102,7 +102,8 @@ enum SlotId : tcg::Slot {
     kSlotSelector = 57,  ///< + Seg, i16
     kSlotKernelGsBase = 63, ///< i64
     kSlotTscAux = 64,    ///< i64
-    kSlotCount
+    kSlotFprHigh = 65,   ///< + n, i16: sign and exponent, by physical number
+    kSlotCount = 73
 };
 
 /// Bits of the mode word (block key). Bits 1:0: window mode.

@@ -1,0 +1,62 @@
+// MMX instructions that are not simply the low half of the XMM form.
+#include "target/x86/translate/emitters_fpu.h"
+
+namespace rhea::target::x86::emit {
+namespace {
+
+ValueId high_quad(Translator &t, ValueId value) {
+    return t.b.emit(Op::movhlps, Type::kV128, {value, value});
+}
+
+} // namespace
+
+/// The upper halves of two 64-bit registers interleaved: the upper half of what the 128-bit form makes of their lanes.
+template <Op kOp>
+void mmx_unpack_high(Translator &t) {
+    const ValueId source = read_vector(t, 1);
+    write_vector(t, 0, high_quad(t, t.b.emit(kOp, Type::kV128, {read_vector(t, 0), source})));
+}
+template void mmx_unpack_high<Op::punpcklbw>(Translator &);
+template void mmx_unpack_high<Op::punpcklwd>(Translator &);
+template void mmx_unpack_high<Op::punpckldq>(Translator &);
+
+template <Op kOp>
+void mmx_pack(Translator &t) {
+    const ValueId source = read_vector(t, 1);
+    const ValueId pair = t.b.emit(Op::punpcklqdq, Type::kV128, {read_vector(t, 0), source});
+    write_vector(t, 0, t.b.emit(kOp, Type::kV128, {pair, pair}));
+}
+template void mmx_pack<Op::packsswb>(Translator &);
+template void mmx_pack<Op::packssdw>(Translator &);
+template void mmx_pack<Op::packuswb>(Translator &);
+
+/// CVTPI2PS keeps the upper half of the destination; CVTPI2PD fills it.
+template <Op kOp>
+void convert_from_mmx(Translator &t) {
+    const ValueId source = read_vector(t, 1);
+    const ValueId value = vector_value(t, kOp, {source});
+    write_vector(t, 0,
+                 kOp == Op::cvtdq2pd ? value
+                                     : t.b.emit(Op::blendpd, Type::kV128, {read_vector(t, 0), value}, 0, 1));
+    if (is_mmx(t.op(1))) {
+        enter_mmx(t);
+    }
+}
+template void convert_from_mmx<Op::cvtdq2ps>(Translator &);
+template void convert_from_mmx<Op::cvtdq2pd>(Translator &);
+
+/// The upper half of a packed single source takes no part, nor may it raise anything.
+template <Op kOp>
+void convert_to_mmx(Translator &t) {
+    const ValueId source = read_vector(t, 1);
+    const bool half = kOp == Op::cvtps2dq || kOp == Op::cvttps2dq;
+    write_vector(t, 0, vector_value(t, kOp, {half ? t.b.emit(Op::movq_v, Type::kV128, {source}) : source}));
+}
+template void convert_to_mmx<Op::cvtps2dq>(Translator &);
+template void convert_to_mmx<Op::cvttps2dq>(Translator &);
+template void convert_to_mmx<Op::cvtpd2dq>(Translator &);
+template void convert_to_mmx<Op::cvttpd2dq>(Translator &);
+
+void emms(Translator &t) { t.set_slot(kSlotFtw, t.b.konst(Type::kI16, 0xff)); }
+
+} // namespace rhea::target::x86::emit

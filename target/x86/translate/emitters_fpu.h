@@ -1,0 +1,64 @@
+// The emitters of x87, MMX, SSE and SSE2 rows, by what rows call them.
+#pragma once
+#include "target/x86/translate/translator.h"
+
+#include <initializer_list>
+
+namespace rhea::target::x86::emit {
+
+// ---- what these emitters share (emit_sse.cc) ----
+/// Operand n as a v128: a register, or memory of the operand's size with the rest zero. 16 bytes are aligned unless said.
+ValueId read_vector(Translator &t, unsigned n, bool aligned = true);
+/// A vector register gets the value (an MMX register its low half).
+void write_vector(Translator &t, unsigned n, ValueId value);
+/// MMX instructions make all registers valid and TOP 0; behind the last thing that may fault.
+void enter_mmx(Translator &t);
+bool is_mmx(const Operand &operand);
+/// Emits a vector row; where SIMD exceptions are unmasked also the check for #XM.
+ValueId vector_value(Translator &t, Op op, std::initializer_list<ValueId> args, std::uint64_t imm = 0);
+
+// ---- SSE, SSE2 (emit_sse.cc) ----
+template <Op kOp> void vector_op(Translator &t);
+template <Op kOp> void vector_compare(Translator &t);
+template <Op kOp32, Op kOp64> void convert_from_integer(Translator &t);
+template <Op kOp32, Op kOp64> void convert_to_integer(Translator &t);
+void ldmxcsr(Translator &t);
+void stmxcsr(Translator &t);
+
+// ---- moves of vectors (emit_sse_move.cc) ----
+template <bool kAligned> void vector_move(Translator &t);
+template <bool kHigh> void load_half(Translator &t);
+template <bool kHigh> void store_half(Translator &t);
+void move_scalar(Translator &t);
+void move_from_integer(Translator &t);
+void move_to_integer(Translator &t);
+void move_quad(Translator &t);
+void mask_move(Translator &t);
+void insert_word(Translator &t);
+void extract_word(Translator &t);
+
+// ---- MMX (emit_mmx.cc) ----
+template <Op kOp> void mmx_unpack_high(Translator &t);
+template <Op kOp> void mmx_pack(Translator &t);
+template <Op kOp> void convert_from_mmx(Translator &t);
+template <Op kOp> void convert_to_mmx(Translator &t);
+void emms(Translator &t);
+
+// ---- x87 (emit_x87.cc) ----
+void x87_register(Translator &t);
+template <unsigned kBytes> void x87_load(Translator &t);
+template <unsigned kBytes> void x87_store(Translator &t);
+void x87_with_flags(Translator &t);
+void x87_compare_flags(Translator &t);
+void fwait(Translator &t);
+void fninit(Translator &t);
+void fnclex(Translator &t);
+void fldcw(Translator &t);
+void fnstcw(Translator &t);
+void fnstsw(Translator &t);
+template <bool kWhole> void x87_load_image(Translator &t);
+template <bool kWhole> void x87_store_image(Translator &t);
+void fxsave(Translator &t);
+void fxrstor(Translator &t);
+
+} // namespace rhea::target::x86::emit
