@@ -9,8 +9,6 @@ ValueId low_part(Translator &t, ValueId value, unsigned size) {
     return size == 4 ? t.b.emit(Op::v_to_i32, Type::kI32, {value}) : t.b.emit(Op::v_to_i64, Type::kI64, {value});
 }
 
-ValueId from_quad(Translator &t, ValueId value) { return t.b.emit(Op::v_from_i64, Type::kV128, {value}); }
-
 ValueId blend_low(Translator &t, ValueId a, ValueId c, unsigned size) {
     return t.b.emit(size == 4 ? Op::blendps : Op::blendpd, Type::kV128, {a, c}, 0, 1);
 }
