@@ -33,13 +33,13 @@ TEST(CpuModels, MaxShowsWhatWorksAndNothingElse) {
     EXPECT_TRUE(m.amd());
 }
 
-TEST(CpuModels, Qemu64WarnsOfWhatIsMissing) {
+TEST(CpuModels, Qemu64LeavesOutWhatIsMissing) {
     const CpuModel m = parse("qemu64");
     EXPECT_EQ(m.signature(), 0x00060fb1u);
     EXPECT_FALSE(m.has(CpuFeature::k_svm));
     EXPECT_FALSE(m.has(CpuFeature::k_smep));
     EXPECT_TRUE(m.has(CpuFeature::k_lahf_lm));
-    EXPECT_FALSE(m.warnings.empty());
+    EXPECT_TRUE(m.warnings.empty()) << "nobody asked for the missing ones by name";
 }
 
 TEST(CpuModels, Switches) {
