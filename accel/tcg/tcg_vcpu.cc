@@ -227,6 +227,8 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
         TcgCounters::bump(counters_.interpreted);
         exit = interpreter_->run(head_, *block->ir);
     }
+    if (exit != CodeExit::kException)
+        cold_->slow_site = 0; // pc is set; what a helper left here must not be taken for the site of a later fault
     switch (exit) {
     case CodeExit::kNext:
         return std::nullopt;

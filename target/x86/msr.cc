@@ -172,6 +172,10 @@ bool write_base(Cpu& cpu, std::uint32_t, std::uint64_t value) {
     cpu.s.seg_base[S] = value;
     return true;
 }
+/// IBPB: translated branches are not predicted from the guest's own history, so there is nothing to flush.
+bool write_pred_cmd(Cpu&, std::uint32_t, std::uint64_t value) {
+    return (value & ~1ull) == 0;
+}
 bool read_arch_capabilities(Cpu& cpu, std::uint32_t, std::uint64_t& value) {
     value = cpu.model.word(CpuidWord::kArchCap);
     return true;
@@ -193,6 +197,7 @@ constexpr MsrRow kRows[] = {
     {0x03b, 0x03b, "IA32_TSC_ADJUST", nullptr, write_tsc_adjust, &S::tsc_adjust, kAny,
      need(F::k_tsc_adjust)},
     {0x048, 0x048, "IA32_SPEC_CTRL", nullptr, nullptr, &S::spec_ctrl, 7, need(F::k_spec_ctrl)},
+    {0x049, 0x049, "IA32_PRED_CMD", nullptr, write_pred_cmd, nullptr, 0, need(F::k_spec_ctrl)},
     {0x079, 0x079, "IA32_BIOS_UPDT_TRIG", nullptr, ignore_write},
     {0x08b, 0x08b, "IA32_BIOS_SIGN_ID", nullptr, ignore_write, &S::microcode_rev},
     {0x0fe, 0x0fe, "IA32_MTRRCAP", read_constant<0x508>, nullptr, nullptr, 0, need(F::k_mtrr)},
