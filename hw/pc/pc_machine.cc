@@ -2,8 +2,14 @@
 
 #include "hw/char/debugcon.h"
 #include "hw/char/uart16550.h"
+#include "hw/input/a20_gate.h"
+#include "hw/input/i8042.h"
+#include "hw/input/port92.h"
 #include "hw/intc/local_apic.h"
 #include "hw/misc/debug_exit.h"
+#include "hw/pci/i440fx.h"
+#include "hw/pci/piix3.h"
+#include "hw/pci/piix4_pm.h"
 #include "hw/timer/i8254.h"
 #include "hw/timer/mc146818.h"
 #include "rhea/hw/machines.h"
@@ -19,6 +25,7 @@ constexpr std::uint64_t kFourGiB = 1ull << 32;
 /// RAM of 3.5 GiB and more leaves the last GiB below 4 GiB to devices.
 constexpr std::uint64_t kLowRamMax = 0xe0000000, kLowRamWhenSplit = 0xc0000000;
 constexpr std::uint64_t kFirmwareMax = 8u << 20;
+constexpr std::uint16_t kPmBase = 0x600;
 
 } // namespace
 
@@ -31,6 +38,9 @@ void PcMachine::build_ram() {
     memory_root().add(0, own_region(core::MemoryRegion::alias("ram-below-4g", *ram_region_, 0, layout_.low)));
     if (layout_.high)
         memory_root().add(kFourGiB, own_region(core::MemoryRegion::alias("ram-above-4g", *ram_region_, layout_.low, layout_.high)));
+    // What answers where there is no RAM: PCI devices and the firmware's ROM.
+    pci_memory_ = &own_region(core::MemoryRegion::container("pci", 0));
+    memory_root().add(0, *pci_memory_, -1);
 }
 
 util::Result<void> PcMachine::load_firmware() {
@@ -60,9 +70,9 @@ util::Result<void> PcMachine::load_firmware() {
     core::RamBlock &block = add_ram_block("pc.bios", bytes.size());
     std::memcpy(block.host(), bytes.data(), bytes.size());
     core::MemoryRegion &bios = own_region(core::MemoryRegion::rom("pc.bios", block));
-    memory_root().add(kFourGiB - bytes.size(), bios);
+    pci_memory_->add(kFourGiB - bytes.size(), bios);
     const std::uint64_t isa_size = std::min<std::uint64_t>(bytes.size(), 0x20000);
-    memory_root().add(0x100000 - isa_size, own_region(core::MemoryRegion::alias("isa-bios", bios, bytes.size() - isa_size, isa_size)), 1);
+    pci_memory_->add(0x100000 - isa_size, own_region(core::MemoryRegion::alias("isa-bios", bios, bytes.size() - isa_size, isa_size)), 1);
     return {};
 }
 
@@ -119,6 +129,55 @@ void PcMachine::build_platform_devices() {
         add_device<DebugConsole>("isa/debugcon", config().debugcon, io_root());
 }
 
+util::Result<void> PcMachine::build_chipset() {
+    pci_bus_ = std::make_unique<PciBus>(PciBus::Ports{
+        .memory = *pci_memory_, .io = io_root(), .dma = memory(), .msi = pic_ ? &apic_bus_ : nullptr});
+    auto &bridge = add_device<I440fx>("pci/00.0", *pci_bus_,
+                                      I440fx::Ports{.memory_root = memory_root(), .pci_memory = *pci_memory_,
+                                                    .ram = *ram_region_, .io_root = io_root(), .requests = requests()});
+    std::array<core::IrqLine, Piix3::kIsaIrqs> lines;
+    for (unsigned number = 0; number < Piix3::kIsaIrqs; ++number)
+        lines[number] = router_->line(IrqSource::kPirq, number);
+    auto &isa = add_device<Piix3>("pci/01.0", lines);
+    const bool direct = !config().kernel.empty();
+    Piix4Pm::Config pm;
+    pm.pm_base = direct ? kPmBase : std::uint16_t{0};
+    pm_ = &add_device<Piix4Pm>("pci/01.3", clocks(), requests(), router_->line(IrqSource::kSci, 9), io_root(), pm);
+    if (auto done = pci_bus_->attach(isa, {1, 0}); !done)
+        return done;
+    if (auto done = pci_bus_->attach(*pm_, {1, 3}); !done)
+        return done;
+    pci_bus_->connect_pirqs(isa.pirqs());
+
+    auto &gate = add_device<A20Gate>("isa/a20", [this](bool open) {
+        for (const auto &vcpu : vcpus()) {
+            if (open)
+                vcpu->clear_request(core::kRequestA20);
+            else
+                vcpu->request(core::kRequestA20);
+            vcpu->request(0); // its change matters, either way
+        }
+    });
+    add_device<I8042>("isa/i8042", I8042::Ports{.requests = requests(), .keyboard_irq = router_->isa(1),
+                                                .mouse_irq = router_->isa(12), .a20 = gate.line()})
+        .map(io_root());
+    add_device<Port92>("isa/port92", requests(), gate.line()).map(io_root());
+    if (direct) {
+        // What firmware would have left: shadow RAM open, PCI interrupts routed as the ACPI tables say.
+        add_reset_hook([this, &bridge] {
+            bridge.open_shadow_ram();
+            for (unsigned pirq = 0; pirq < 4; ++pirq)
+                pci_bus_->config_write(1 << 3, 0x60 + pirq, pirq < 2 ? 10 : 11, 1);
+        });
+    }
+    return {};
+}
+
+bool PcMachine::press_power_button() {
+    pm_->pm().press_power_button();
+    return true;
+}
+
 util::Result<void> PcMachine::build_option_devices() {
     for (const core::DeviceOption &option : config().devices) {
         const core::DeviceType *type = find_device_type(option.driver);
@@ -171,8 +230,10 @@ util::Result<void> PcMachine::build(core::Accelerator &accelerator) {
     }
     if (done) {
         build_platform_devices();
-        done = build_option_devices();
+        done = build_chipset();
     }
+    if (done)
+        done = build_option_devices();
     if (done)
         done = realize_devices();
     core::AddressSpace::commit_transaction();

@@ -5,9 +5,14 @@
 #include "hw/intc/irq_gates.h"
 #include "hw/intc/isa_pic.h"
 #include "hw/pc/kernel_boot.h"
+#include "hw/pci/pci_bus.h"
 #include "rhea/core/machine.h"
 
 #include <memory>
+
+namespace rhea::hw {
+class Piix4Pm;
+}
 
 namespace rhea::hw::pc {
 
@@ -16,6 +21,7 @@ public:
     PcMachine(core::MachineConfig config, core::MachineRequests &requests) : core::Machine(std::move(config), requests) {}
 
     util::Result<void> build(core::Accelerator &accelerator) override;
+    bool press_power_button() override;
 
 private:
     void build_ram();
@@ -23,12 +29,16 @@ private:
     void build_interrupt_controllers(core::Accelerator &accelerator);
     util::Result<void> build_cpus(core::Accelerator &accelerator);
     void build_platform_devices();
+    util::Result<void> build_chipset();
     util::Result<void> build_option_devices();
     util::Result<void> prepare_kernel();
 
     RamLayout layout_;
     core::MemoryRegion *ram_region_ = nullptr;
+    core::MemoryRegion *pci_memory_ = nullptr;
     ApicBus apic_bus_;
+    std::unique_ptr<PciBus> pci_bus_;
+    Piix4Pm *pm_ = nullptr;
     IsaPic *pic_ = nullptr;
     IoApic *io_apic_ = nullptr;
     GsiRouter *router_ = nullptr;
