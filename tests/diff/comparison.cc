@@ -105,6 +105,8 @@ std::string difference(const Snapshot &native, const Snapshot &translated, std::
     for (unsigned n = 0; n < kSegCount; n++) {
         compare("selector", n, native.selectors[n], translated.selectors[n]);
     }
+    compare("fs base", 0, native.fs_base, translated.fs_base);
+    compare("gs base", 0, native.gs_base, translated.gs_base);
     compare("rip", 0, native.rip, translated.rip);
     compare("flags of mask", flags, native.flags & flags, translated.flags & flags);
     if (native.fault_address != 0 && translated.fault_address != 0) {

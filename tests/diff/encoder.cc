@@ -141,6 +141,11 @@ bool patch_displacement(Encoded &e, std::uint64_t target, CodeSize size, Feature
            e.insn.row_id == row;
 }
 
+/// INT 80h would be a system call of the traced process.
+bool enters_the_kernel(const Insn &insn) {
+    return insn.map == OpcodeMap::kOneByte && insn.opcode == 0xcd && (insn.imm & 0xff) == 0x80;
+}
+
 } // namespace
 
 DecodeMode decode_mode(CodeSize size, FeatureSet features) {
@@ -168,7 +173,7 @@ std::optional<Encoded> encode_row(RowId id, CodeSize size, FeatureSet features, 
         put_opcode(row, random, bytes);
         bytes.fill(random);
         if (decode(e.bytes.data(), kMaxInsnLength, decode_mode(size, features), e.insn) == DecodeStatus::kOk &&
-            e.insn.row_id == id) {
+            e.insn.row_id == id && !enters_the_kernel(e.insn)) {
             const bool aimed = !e.insn.mem_form() || random.one_in(30) ||
                                patch_displacement(e, pick_address(random), size, features);
             if (aimed) {

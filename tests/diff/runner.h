@@ -2,8 +2,9 @@
 #pragma once
 #include "target/x86/decode/row.h"
 #include "tests/diff/arena.h"
+#include "tests/diff/guest_cpu.h"
 #include "tests/diff/native_cpu.h"
-#include "tests/diff/translated_cpu.h"
+
 
 #include <array>
 #include <cstdint>
@@ -12,13 +13,13 @@
 
 namespace rhea::target::x86::diff {
 
-enum class Verdict : std::uint8_t { kSame, kDifferent, kNotEncoded, kNeedsHelper };
+enum class Verdict : std::uint8_t { kSame, kDifferent, kNotEncoded };
 
 struct Encoded;
 
 class Runner {
 public:
-    explicit Runner(FeatureSet features) : features_(features), translated_(features) {}
+    Runner(FeatureSet features, EngineKind engine) : features_(features), translated_(arena_, features, engine) {}
 
     /// Empty, or why nothing can be run natively.
     const std::string &why_not() const { return native_.why_not(); }
@@ -34,7 +35,7 @@ private:
     FeatureSet features_;
     Arena arena_; // before native_: its process shares it
     NativeCpu native_;
-    TranslatedCpu translated_;
+    GuestCpu translated_;
     std::array<std::uint8_t, kWritableSize> initial_{}, native_data_{};
     std::string report_;
 };
