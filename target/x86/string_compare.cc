@@ -97,13 +97,14 @@ std::uint64_t helper_rep_cmps(CpuState* state, std::uint64_t a, std::uint64_t, s
             }
             std::uint64_t n = right.run_length(left.run_length(wanted));
             if (n == 0) {
-                const std::uint64_t x = read_linear(cpu, left.linear(), info.size, as);
-                scan.compare(x, read_linear(cpu, right.linear(), info.size, as));
+                const std::uint64_t y = read_linear(cpu, right.linear(), info.size, as);
+                scan.compare(read_linear(cpu, left.linear(), info.size, as), y);
                 n = 1;
             } else {
                 LinearTarget x, y;
-                if (!try_resolve(cpu, left.linear(), tcg::Access::kRead, as, x, fault) ||
-                    !try_resolve(cpu, right.linear(), tcg::Access::kRead, as, y, fault)) {
+                // When both fault, RDI's comes first (as on AMD CPUs).
+                if (!try_resolve(cpu, right.linear(), tcg::Access::kRead, as, y, fault) ||
+                    !try_resolve(cpu, left.linear(), tcg::Access::kRead, as, x, fault)) {
                     raise(*state, fault);
                     return 0;
                 }

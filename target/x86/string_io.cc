@@ -12,9 +12,7 @@ std::uint64_t helper_ins(CpuState* state, std::uint64_t a, std::uint64_t, std::u
         StringCursor to(cpu, info, kRdi, kEs);
         RepeatCount count(cpu, info);
         const As as = cpu.as_current();
-        if (count.left() == 0)
-            return 0;
-        check_io_permission(cpu, port, info.size);
+        check_io_permission(cpu, port, info.size);  // also when the count is 0
         while (count.left() != 0) {
             Fault fault;
             if (!to.check(true, fault))
@@ -42,9 +40,7 @@ std::uint64_t helper_outs(CpuState* state, std::uint64_t a, std::uint64_t, std::
         const auto port = static_cast<std::uint16_t>(state->gpr[kRdx]);
         StringCursor from(cpu, info, kRsi, static_cast<Seg>(info.segment));
         RepeatCount count(cpu, info);
-        if (count.left() == 0)
-            return 0;
-        check_io_permission(cpu, port, info.size);
+        check_io_permission(cpu, port, info.size);  // also when the count is 0
         while (count.left() != 0) {
             Fault fault;
             if (!from.check(false, fault))

@@ -25,6 +25,11 @@ bool one_of(std::string_view name, std::initializer_list<std::string_view> list)
     return std::find(list.begin(), list.end(), name) != list.end();
 }
 
+/// A fault behind the first element of REP CMPS and SCAS: Intel's manual restores the flags, AMD CPUs show the last element's.
+bool compares_strings(const Insn &insn) {
+    return insn.rep != RepKind::kNone && one_of(insn.row().mnemonic, {"cmps", "scas"});
+}
+
 /// The masked count of a shift or rotate.
 unsigned count_of(const Insn &insn, const Snapshot &before, unsigned operand) {
     const std::uint64_t raw = insn.operands[operand].is_reg() ? before.gpr[kRcx] : insn.imm;
@@ -50,7 +55,10 @@ std::uint32_t undefined_by_count(const Insn &insn, const Snapshot &before) {
 
 } // namespace
 
-std::uint32_t defined_flags(const Insn &insn, const Snapshot &before) {
+std::uint32_t defined_flags(const Insn &insn, const Snapshot &before, const Snapshot &after) {
+    if (after.ending != Ending::kDone) {
+        return compares_strings(insn) ? kDirectionFlag : kComparedFlags;
+    }
     std::uint32_t undefined = undefined_by_count(insn, before);
     for (const Undefined &row : kUndefined) {
         if (row.mnemonic == insn.row().mnemonic) {

@@ -8,8 +8,8 @@
 
 namespace rhea::target::x86::diff {
 
-/// Flags to compare after `insn` ran from `before`.
-std::uint32_t defined_flags(const Insn &insn, const Snapshot &before);
+/// Flags to compare when `insn` led from `before` to `after`.
+std::uint32_t defined_flags(const Insn &insn, const Snapshot &before, const Snapshot &after);
 /// False where the manual leaves more than flags undefined.
 bool result_defined(const Insn &insn, const Snapshot &before);
 

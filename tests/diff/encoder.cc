@@ -124,7 +124,7 @@ void aim(Encoded &e, Snapshot &s, CodeSize size, std::uint64_t target) {
 /// Absolute and RIP-relative operands are aimed by their displacement: the last four bytes equal to it.
 bool patch_displacement(Encoded &e, std::uint64_t target, CodeSize size, FeatureSet features) {
     const MemRef &m = e.insn.mem;
-    if (m.base != kNoReg || m.index != kNoReg || e.insn.address_size == 2) {
+    if (m.base != kNoReg || m.index != kNoReg || e.insn.address_size == 2 || e.insn.length < 6) {
         return true;
     }
     const std::uint64_t from = m.rip_relative ? kStart + e.insn.length : 0;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <sched.h>
 #include <stdexcept>
 #include <sys/mman.h>
 
@@ -20,6 +21,8 @@ constexpr std::uint64_t kPresent = 1, kWritable = 2, kUser = 4;
 
 // Selectors and attributes as the host kernel has them.
 constexpr std::uint16_t kCode64 = 0x33, kCode32 = 0x23, kData = 0x2b, kCode16 = 0x0f, kData16 = 0x17;
+constexpr std::uint16_t kCpuNumber = 0x78; // its limit tells the vDSO the number of the CPU
+constexpr std::uint64_t kCpuNumberDescriptor = 0x0040f50000000000;
 constexpr std::uint64_t kCode64Descriptor = 0x00affb000000ffff, kCode32Descriptor = 0x00cffb000000ffff,
                         kDataDescriptor = 0x00cff3000000ffff;
 
@@ -116,6 +119,7 @@ void GuestCpu::make_descriptors() {
     poke(kGdt + (kCode32 & ~7u), kCode32Descriptor);
     poke(kGdt + (kData & ~7u), kDataDescriptor);
     poke(kGdt + (kCode64 & ~7u), kCode64Descriptor);
+    poke(kGdt + kCpuNumber, kCpuNumberDescriptor | static_cast<unsigned>(sched_getcpu()));
     poke(kLdt + (kCode16 & ~7u), small_descriptor(kCodeAddress, true));
     poke(kLdt + (kData16 & ~7u), small_descriptor(kDataAddress, false));
 }

@@ -16,7 +16,6 @@ namespace rhea::target::x86::diff {
 namespace {
 
 constexpr std::uint16_t kCode64 = 0x33, kCode32 = 0x23, kData = 0x2b, kCode16 = 0x0f, kData16 = 0x17;
-constexpr unsigned kMaxRepeats = 200;
 
 // si_code values of <asm-generic/siginfo.h>; glibc's header does not have all of them.
 constexpr int kTrapBreakpoint = 1, kFromKernel = 0x80;
@@ -62,11 +61,11 @@ void fill(user_regs_struct &regs, Snapshot &before, CodeSize size) {
                         static_cast<std::uint16_t>(regs.fs), static_cast<std::uint16_t>(regs.gs)};
 }
 
-Snapshot read_back(const user_regs_struct &regs, CodeSize size) {
+Snapshot read_back(const user_regs_struct &regs) {
     Snapshot s;
     s.gpr = {regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi,
              regs.r8,  regs.r9,  regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15};
-    s.rip = size == CodeSize::k16 ? regs.rip + kCodeAddress : regs.rip;
+    s.rip = regs.cs == kCode16 ? regs.rip + kCodeAddress : regs.rip;
     s.flags = static_cast<std::uint32_t>(regs.eflags) & kComparedFlags;
     s.fs_base = regs.fs_base, s.gs_base = regs.gs_base;
     s.selectors = {static_cast<std::uint16_t>(regs.es), static_cast<std::uint16_t>(regs.cs),
@@ -118,43 +117,36 @@ NativeCpu::~NativeCpu() {
     }
 }
 
-bool NativeCpu::step() {
+bool NativeCpu::go(bool one) {
     int status = 0;
-    return ptrace(PTRACE_SINGLESTEP, child_, nullptr, nullptr) == 0 && waitpid(child_, &status, 0) == child_ &&
-           WIFSTOPPED(status);
+    return ptrace(one ? PTRACE_SINGLESTEP : PTRACE_CONT, child_, nullptr, nullptr) == 0 &&
+           waitpid(child_, &status, 0) == child_ && WIFSTOPPED(status);
 }
 
-Snapshot NativeCpu::run(Snapshot &before, CodeSize size, unsigned count, bool repeats) {
+Snapshot NativeCpu::run(Snapshot &before, CodeSize size, bool to_breakpoint) {
     user_regs_struct regs;
+    siginfo_t info{};
     Snapshot after;
     after.ending = Ending::kOther;
     if (ptrace(PTRACE_GETREGS, child_, nullptr, &regs) != 0) {
         return after;
     }
     fill(regs, before, size);
-    if (ptrace(PTRACE_SETREGS, child_, nullptr, &regs) != 0) {
+    if (ptrace(PTRACE_SETREGS, child_, nullptr, &regs) != 0 || !go(!to_breakpoint) ||
+        ptrace(PTRACE_GETSIGINFO, child_, nullptr, &info) != 0 ||
+        ptrace(PTRACE_GETREGS, child_, nullptr, &regs) != 0) {
         return after;
     }
-    std::uint64_t at = regs.rip;
-    for (unsigned done = 0, steps = 0; done < count && steps < kMaxRepeats; steps++) {
-        siginfo_t info{};
-        if (!step() || ptrace(PTRACE_GETSIGINFO, child_, nullptr, &info) != 0 ||
-            ptrace(PTRACE_GETREGS, child_, nullptr, &regs) != 0) {
-            after.ending = Ending::kOther;
-            return after;
-        }
-        after = read_back(regs, size);
-        after.ending = ending_of(info);
-        if (after.ending != Ending::kDone) {
-            after.fault_address = info.si_signo == SIGSEGV && info.si_code != kFromKernel
-                                      ? reinterpret_cast<std::uint64_t>(info.si_addr)
-                                      : 0;
-            return after;
-        }
-        if (!repeats || regs.rip != at) {
-            done++;
-            at = regs.rip;
-        }
+    after = read_back(regs);
+    after.ending = ending_of(info);
+    if (to_breakpoint && after.ending == Ending::kBreakpoint) {
+        after.ending = Ending::kDone;
+        after.rip--;
+    }
+    const bool has_address = info.si_signo == SIGSEGV && info.si_code != kFromKernel;
+    after.fault_address = has_address ? reinterpret_cast<std::uint64_t>(info.si_addr) : 0;
+    if (after.ending == Ending::kDone) {
+        after.fault_address = 0;
     }
     return after;
 }

@@ -19,12 +19,12 @@ public:
     const std::string &why_not() const { return why_not_; }
     bool has(CodeSize size) const { return size != CodeSize::k16 || has_ldt_; }
 
-    /// Sets the state and steps until rip is no longer that of a repeated instruction, `count` instructions were done,
-    /// or one faulted. selectors of `before` are filled in with what the host uses.
-    Snapshot run(Snapshot &before, CodeSize size, unsigned count, bool repeats);
+    /// Sets the state and executes one instruction; to_breakpoint: instead as many as there are before an INT3 (single
+    /// steps would show the inside of a repeated string instruction). selectors of `before` are filled in with what the host uses.
+    Snapshot run(Snapshot &before, CodeSize size, bool to_breakpoint);
 
 private:
-    bool step();
+    bool go(bool one);
 
     pid_t child_ = -1;
     bool has_ldt_ = false;

@@ -333,8 +333,8 @@ private:
         case OperandKind::kFixedDs: return fixed(Kind::kSeg, kDs);
         case OperandKind::kFixedFs: return fixed(Kind::kSeg, kFs);
         case OperandKind::kFixedGs: return fixed(Kind::kSeg, kGs);
-        case OperandKind::kCr: return fixed(Kind::kCr, insn_.reg_field());
-        case OperandKind::kDr: return fixed(Kind::kDr, insn_.reg_field());
+        case OperandKind::kCr: fixed(Kind::kCr, insn_.reg_field()); return control_register_exists(op.reg);
+        case OperandKind::kDr: fixed(Kind::kDr, insn_.reg_field()); return op.reg < 8;
         case OperandKind::kImm: return immediate(reader_.unsigned_value(op.size));
         case OperandKind::kImmSigned8: return immediate(static_cast<std::uint64_t>(reader_.signed_value(1)));
         case OperandKind::kImmZ:
@@ -369,6 +369,10 @@ private:
         case OperandKind::kStRm: return fixed(Kind::kSt, insn_.modrm & 7);
         }
         return false;
+    }
+
+    static bool control_register_exists(unsigned number) {
+        return number == 0 || (number >= 2 && number <= 4) || number == 8; // 8 needs REX.R
     }
 
     void memory_form() {

@@ -17,7 +17,10 @@ void software_interrupt(Translator &t, unsigned vector, SoftwareInterruptKind ki
 /// EIP of operand size as 64 bits.
 ValueId widened(Translator &t, ValueId eip) { return t.b.zext(eip, Type::kI64); }
 
-ValueId length_and_size(Translator &t) { return t.k(t.length() | std::uint64_t{t.opsize()} << 8); }
+ValueId length_and_size(Translator &t) {
+    const std::uint64_t size = t.opsize() == 2 ? 2 : 4;
+    return t.k(t.length() | size << 8);
+}
 
 template <bool kCall>
 void far_transfer(Translator &t, ValueId selector, ValueId offset) {
@@ -91,9 +94,10 @@ void far_imm(Translator &t) {
 template void far_imm<false>(Translator &);
 template void far_imm<true>(Translator &);
 
+/// AMD CPUs know no 16:64 pointers: with REX.W the offset has 32 bits (APM volume 3, JMP far).
 template <bool kCall>
 void far_mem(Translator &t) {
-    const unsigned size = t.opsize();
+    const unsigned size = t.opsize() == 2 ? 2 : 4;
     const ValueId address = t.mem_address(size + 2, false);
     const ValueId offset = t.load_at(address, size);
     const ValueId selector = t.load_at(t.b.add_imm(address, size), 2);

@@ -58,13 +58,14 @@ void pop_seg(Translator &t) {
     load_segment(t, segment, selector, segment == kSs, [&t] { t.release(t.opsize()); });
 }
 
+/// As far_mem(): no 64-bit offsets.
 template <Seg kSeg>
 void load_far_pointer(Translator &t) {
-    const unsigned size = t.opsize();
+    const unsigned size = t.opsize() == 2 ? 2 : 4;
     const ValueId address = t.mem_address(size + 2, false);
     const ValueId offset = t.load_at(address, size);
     const ValueId selector = t.load_at(t.b.add_imm(address, size), 2);
-    load_segment(t, kSeg, selector, false, [&] { t.write(0, offset); });
+    load_segment(t, kSeg, selector, false, [&] { t.set_reg(t.op(0).reg, size, offset); });
 }
 template void load_far_pointer<kEs>(Translator &);
 template void load_far_pointer<kSs>(Translator &);

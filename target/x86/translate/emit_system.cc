@@ -6,15 +6,8 @@ namespace {
 
 constexpr unsigned kCr8 = 8;
 
-/// Slots of CR0, CR2, CR3, CR4; 0 for what is none of these.
-unsigned control_slot(unsigned number) {
-    constexpr unsigned kSlots[] = {kSlotCr0, 0, kSlotCr2, kSlotCr3, kSlotCr4};
-    return number < 5 ? kSlots[number] : 0;
-}
-
-bool control_register_exists(const Translator &t, unsigned number) {
-    return control_slot(number) != 0 || (number == kCr8 && t.code64());
-}
+/// Slots of CR0, CR2, CR3, CR4. The decoder lets no other number through but 8.
+constexpr unsigned kControlSlots[] = {kSlotCr0, 0, kSlotCr2, kSlotCr3, kSlotCr4};
 
 ValueId linear_operand(Translator &t) { return t.linear(t.insn.mem.segment, t.effective_offset()); }
 
@@ -42,39 +35,23 @@ void clts(Translator &t) {
 
 void mov_from_cr(Translator &t) {
     const unsigned number = t.op(1).reg;
-    if (!control_register_exists(t, number)) {
-        t.undefined();
-        return;
-    }
-    const ValueId value = number == kCr8 ? t.call(HelperId::read_cr8, Type::kI64) : t.slot(control_slot(number));
+    const ValueId value = number == kCr8 ? t.call(HelperId::read_cr8, Type::kI64) : t.slot(kControlSlots[number]);
     t.write(0, t.b.trunc(value, tcg::int_type(t.op(0).size)));
 }
 
 void mov_to_cr(Translator &t) {
     const unsigned number = t.op(0).reg;
-    if (!control_register_exists(t, number)) {
-        t.undefined();
-        return;
-    }
     const ValueId value = t.b.zext(t.read(1), Type::kI64);
     t.call(HelperId::write_cr, Type::kNone, {t.k(number), value, t.k(t.length())});
     t.leave_state();
 }
 
 void mov_from_dr(Translator &t) {
-    if (t.op(1).reg >= 8) {
-        t.undefined();
-        return;
-    }
     const ValueId value = t.call(HelperId::read_dr, Type::kI64, {t.k(t.op(1).reg)});
     t.write(0, t.b.trunc(value, tcg::int_type(t.op(0).size)));
 }
 
 void mov_to_dr(Translator &t) {
-    if (t.op(0).reg >= 8) {
-        t.undefined();
-        return;
-    }
     const ValueId value = t.b.zext(t.read(1), Type::kI64);
     t.call(HelperId::write_dr, Type::kNone, {t.k(t.op(0).reg), value, t.k(t.length())});
     t.leave_state();
@@ -140,6 +117,10 @@ void xsetbv(Translator &t) {
 template <bool kSet>
 void set_ac(Translator &t) {
     constexpr std::uint64_t kAc = 1u << 18;
+    if (t.cpl3() || t.vm86()) {
+        t.undefined(); // not #GP (SDM volume 2, CLAC)
+        return;
+    }
     const ValueId old = t.slot(kSlotRflags);
     t.set_slot(kSlotRflags, kSet ? t.b.or_(old, t.k(kAc)) : t.b.and_imm(old, ~kAc));
     t.finish_single(t.linear_of(t.next));
