@@ -236,6 +236,7 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
         last_exit_ = reinterpret_cast<ExitSlot *>(cold_->exit_site);
         return std::nullopt;
     case CodeExit::kState:
+        cold_->slow_site = 0; // pc and flags are in place; an earlier call of the block left this behind
         mode_changed();
         return head_->exception_pending ? handle_exception() : std::nullopt;
     case CodeExit::kException:

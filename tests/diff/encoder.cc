@@ -35,7 +35,9 @@ void put_prefixes(const Row &row, CodeSize size, Random &random, Bytes &bytes) {
         constexpr unsigned kSegments[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
         bytes.put(kSegments[random.below(6)]);
     }
-    if (random.one_in((row.flags & kRowLock) != 0 ? 5 : 80)) {
+    // AMD CPUs have two uses of LOCK that manuals hide or call an alias: VERW ignores it, MOV CR0 becomes MOV CR8.
+    const bool odd = row.mnemonic == "verw" || row.operands[0].kind == OperandKind::kCr || row.operands[1].kind == OperandKind::kCr;
+    if (!odd && random.one_in((row.flags & kRowLock) != 0 ? 5 : 80)) {
         bytes.put(0xf0);
     }
     if (random.one_in(12)) {
@@ -122,12 +124,13 @@ void aim(Encoded &e, Snapshot &s, CodeSize size, std::uint64_t target) {
 }
 
 /// Absolute and RIP-relative operands are aimed by their displacement: the last four bytes equal to it.
-bool patch_displacement(Encoded &e, std::uint64_t target, CodeSize size, FeatureSet features) {
+bool patch_displacement(Encoded &e, std::uint64_t target, CodeSize size, FeatureSet features,
+                        std::uint64_t code_address) {
     const MemRef &m = e.insn.mem;
     if (m.base != kNoReg || m.index != kNoReg || e.insn.address_size == 2 || e.insn.length < 6) {
         return true;
     }
-    const std::uint64_t from = m.rip_relative ? kStart + e.insn.length : 0;
+    const std::uint64_t from = m.rip_relative ? code_address + e.insn.length : 0;
     const auto value = static_cast<std::uint32_t>(target - from);
     const auto old = static_cast<std::uint32_t>(m.disp);
     for (unsigned at = e.insn.length - 4u; at > 0; at--) {
@@ -156,7 +159,8 @@ DecodeMode decode_mode(CodeSize size, FeatureSet features) {
     return mode;
 }
 
-std::optional<Encoded> encode_row(RowId id, CodeSize size, FeatureSet features, Random &random) {
+std::optional<Encoded> encode_row(RowId id, CodeSize size, FeatureSet features, Random &random,
+                                 std::uint64_t at) {
     const Row &row = kRows[id];
     const std::uint32_t mode = row.selection & sel::mode_mask;
     if (mode != 0 && (mode == sel::o64) != (size == CodeSize::k64)) {
@@ -175,7 +179,7 @@ std::optional<Encoded> encode_row(RowId id, CodeSize size, FeatureSet features, 
         if (decode(e.bytes.data(), kMaxInsnLength, decode_mode(size, features), e.insn) == DecodeStatus::kOk &&
             e.insn.row_id == id && !enters_the_kernel(e.insn)) {
             const bool aimed = !e.insn.mem_form() || random.one_in(30) ||
-                               patch_displacement(e, pick_address(random), size, features);
+                               patch_displacement(e, pick_address(random), size, features, at);
             if (aimed) {
                 return e;
             }

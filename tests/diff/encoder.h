@@ -17,8 +17,8 @@ struct Encoded {
     Insn insn;
 };
 
-/// nullopt: the row does not exist in this code size (or chance did not hit it).
-std::optional<Encoded> encode_row(RowId row, CodeSize size, FeatureSet features, Random &random);
+/// For the address `at`. nullopt: the row does not exist in this code size (or chance did not hit it).
+std::optional<Encoded> encode_row(RowId row, CodeSize size, FeatureSet features, Random &random, std::uint64_t at);
 
 /// Random registers and flags for the instruction, which will lie at kStart.
 Snapshot random_state(Encoded &encoded, CodeSize size, Random &random);

@@ -196,10 +196,10 @@ Snapshot GuestCpu::get_state(const Snapshot &before, CodeSize size) const {
     return after;
 }
 
-Snapshot GuestCpu::run(const Snapshot &before, CodeSize size, unsigned blocks, unsigned insns, bool warm) {
+Snapshot GuestCpu::run(const Snapshot &before, CodeSize size, const How &how) {
     set_state(before, size);
-    set_tlb(warm);
-    for (unsigned n = 0; n < blocks && state_->head.exception_pending == 0; n++) {
+    set_tlb(how.warm);
+    for (unsigned n = 0; n < how.blocks && state_->head.exception_pending == 0 && state_->head.pc != how.end; n++) {
         const std::uint64_t pc = state_->head.pc;
         block_.clear();
         block_.mode = frontend_->mode();
@@ -213,11 +213,14 @@ Snapshot GuestCpu::run(const Snapshot &before, CodeSize size, unsigned blocks, u
         Snapshot failed = before;
         failed.ending = Ending::kOther;
         if ((pc & ~(kPage - 1)) != kCodeAddress ||
-            translate_block(block_, fetch, insns, context) != tcg::TranslateStatus::kOk ||
+            translate_block(block_, fetch, how.insns, context) != tcg::TranslateStatus::kOk ||
             !tcg::ir::verify(block_, frontend_->description()).empty()) {
             return failed;
         }
         state_->head.pc_page = kCodeAddress;
+        // Generated code follows a jump to its own start by itself until it is asked to leave; so are
+        // repeated string instructions, which therefore must not be.
+        state_->head.exit_request = how.repeats ? 0 : 1;
         engine_->run(&state_->head, block_);
     }
     return get_state(before, size);

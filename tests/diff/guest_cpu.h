@@ -20,9 +20,15 @@ public:
     GuestCpu(const Arena &arena, FeatureSet features, EngineKind engine);
     ~GuestCpu() override;
 
-    /// Runs `blocks` blocks of at most `insns` instructions from before.rip on; fewer when one faults. `warm`: the data pages are in the
-    /// software TLB beforehand, so that accesses take the inline path.
-    Snapshot run(const Snapshot &before, CodeSize size, unsigned blocks, unsigned insns, bool warm);
+    struct How {
+        unsigned blocks = 1;        ///< at most
+        unsigned insns = 1;         ///< at most in a block
+        std::uint64_t end = 0;      ///< stop when this pc is reached
+        bool repeats = false;       ///< a repeated string instruction: not to be interrupted
+        bool warm = false;          ///< the data pages are in the software TLB: accesses take the inline path
+    };
+    /// Runs from before.rip on, until a fault or as `how` says.
+    Snapshot run(const Snapshot &before, CodeSize size, const How &how);
     /// The IR of the last block.
     std::string ir() const;
 

@@ -19,6 +19,8 @@ struct Options {
     unsigned cases = 40;        ///< a row and code size
     std::uint64_t seed = 1;
     std::string row;            ///< mnemonic; empty: all
+    unsigned sequences = 500;   ///< of each code size
+    unsigned length = 8;        ///< instructions in a sequence
     bool replay = false;
     std::uint64_t replay_seed = 0;
     EngineKind engine = EngineKind::kInterpreter;
@@ -29,6 +31,7 @@ void usage() {
     std::puts("diff-x86: runs random encodings of every instruction on the host CPU and translated, and compares.\n"
               "  --cases N    cases a row and code size (RHEA_DIFF_CASES)\n"
               "  --seed N     another series of cases (RHEA_DIFF_SEED)\n"
+              "  --sequences N, --length N    how many sequences of instructions, and of how many (RHEA_DIFF_SEQUENCES)\n"
               "  --row NAME   only rows of this mnemonic\n"
               "  --replay N   with --row: one case, by the seed that a failure printed\n"
               "  --engine E   interp (default) or jit\n"
@@ -42,6 +45,9 @@ bool parse(int argc, char **argv, Options &options) {
     if (const char *value = std::getenv("RHEA_DIFF_SEED")) {
         options.seed = std::strtoull(value, nullptr, 0);
     }
+    if (const char *value = std::getenv("RHEA_DIFF_SEQUENCES")) {
+        options.sequences = static_cast<unsigned>(std::strtoul(value, nullptr, 0));
+    }
     for (int n = 1; n < argc; n += 2) {
         const std::string name = argv[n];
         if (n + 1 >= argc) {
@@ -51,6 +57,10 @@ bool parse(int argc, char **argv, Options &options) {
         const char *value = argv[n + 1];
         if (name == "--cases") {
             options.cases = static_cast<unsigned>(std::strtoul(value, nullptr, 0));
+        } else if (name == "--sequences") {
+            options.sequences = static_cast<unsigned>(std::strtoul(value, nullptr, 0));
+        } else if (name == "--length") {
+            options.length = static_cast<unsigned>(std::strtoul(value, nullptr, 0));
         } else if (name == "--seed") {
             options.seed = std::strtoull(value, nullptr, 0);
         } else if (name == "--row") {
@@ -85,7 +95,7 @@ std::uint64_t case_seed(std::uint64_t seed, RowId row, CodeSize size, unsigned n
 }
 
 struct Totals {
-    unsigned native = 0, interpreter = 0, excluded = 0, absent = 0, cases = 0, failures = 0;
+    unsigned native = 0, interpreter = 0, excluded = 0, absent = 0, cases = 0, sequences = 0, failures = 0;
     std::map<std::string, unsigned> reasons;
 };
 
@@ -149,6 +159,24 @@ void run_row(Runner &runner, RowId row, const Options &options, FeatureSet featu
     }
 }
 
+void run_sequences(Runner &runner, const Options &options, Totals &totals, unsigned &shown) {
+    for (const CodeSize size : {CodeSize::k64, CodeSize::k32}) {
+        for (unsigned n = 0; n < options.sequences && runner.has(size); n++) {
+            const std::uint64_t seed = options.replay ? options.replay_seed : case_seed(options.seed, kNoRow, size, n);
+            const Verdict verdict = runner.run_sequence(options.length, size, seed);
+            totals.sequences += verdict != Verdict::kNotEncoded;
+            if (verdict == Verdict::kDifferent) {
+                totals.failures++;
+                if (shown < options.shown) {
+                    shown++;
+                    std::printf("---- sequence in %s-bit code, seed %llu\n%s", size_name(size),
+                                static_cast<unsigned long long>(seed), runner.report().c_str());
+                }
+            }
+        }
+    }
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -171,10 +199,15 @@ int main(int argc, char **argv) {
             run_row(runner, row, options, features, totals, shown);
         }
     }
+    if (options.row.empty() || options.row == "sequence") {
+        run_sequences(runner, options, totals, shown);
+    }
     for (const auto &[reason, count] : totals.reasons) {
         std::printf("%u rows not native: %s\n", count, reason.c_str());
     }
-    std::printf("rows: %u checked natively, %u interpreter only, %u excluded, %u absent from this CPU; %u cases, %u differ\n",
-                totals.native, totals.interpreter, totals.excluded, totals.absent, totals.cases, totals.failures);
-    return totals.failures == 0 && totals.native != 0 ? 0 : 1;
+    std::printf("rows: %u checked natively, %u interpreter only, %u excluded, %u absent from this CPU; %u cases and "
+                "%u sequences, %u differ\n",
+                totals.native, totals.interpreter, totals.excluded, totals.absent, totals.cases, totals.sequences,
+                totals.failures);
+    return totals.failures == 0 && totals.cases + totals.sequences != 0 ? 0 : 1;
 }

@@ -4,6 +4,7 @@
 #include "tests/diff/arena.h"
 #include "tests/diff/guest_cpu.h"
 #include "tests/diff/native_cpu.h"
+#include "tests/diff/random.h"
 
 
 #include <array>
@@ -15,8 +16,6 @@ namespace rhea::target::x86::diff {
 
 enum class Verdict : std::uint8_t { kSame, kDifferent, kNotEncoded };
 
-struct Encoded;
-
 class Runner {
 public:
     Runner(FeatureSet features, EngineKind engine) : features_(features), translated_(arena_, features, engine) {}
@@ -25,11 +24,15 @@ public:
     const std::string &why_not() const { return native_.why_not(); }
     bool has(CodeSize size) const { return native_.has(size); }
     Verdict run(RowId row, CodeSize size, std::uint64_t seed);
+    /// A sequence of up to `count` instructions as one case.
+    Verdict run_sequence(unsigned count, CodeSize size, std::uint64_t seed);
     /// Of the last case that differed: code, states, differences, IR.
     const std::string &report() const { return report_; }
 
 private:
-    void make_report(const Encoded &encoded, CodeSize size, const Snapshot &before, const Snapshot &native,
+    void fill_data(Random &random);
+    void restore_data();
+    void make_report(std::size_t length, CodeSize size, const Snapshot &before, const Snapshot &native,
                      const Snapshot &translated, const std::string &differences);
 
     FeatureSet features_;

@@ -76,6 +76,9 @@ template void load_far_pointer<kGs>(Translator &);
 /// Memory is written, and needs to be writable, only when the privilege level is raised.
 void arpl(Translator &t) {
     const bool two_ways = t.op(0).is_mem() && !t.single();
+    if (t.op(0).is_mem()) {
+        t.mem_address(2, true); // the segment must be writable in either case
+    }
     const ValueId target = two_ways ? t.read(0) : t.read_for_update(0);
     const ValueId wanted = t.b.and_imm(t.read(1), 3);
     const ValueId less = t.cond_of(t.flags_of(Op::f_cmp, {t.b.and_imm(target, 3), wanted}), Cond::kB);

@@ -1,0 +1,22 @@
+// Random sequences of instructions: what one instruction leaves, the next one uses. Here registers, flags and exits
+// across instructions are tested, which single instructions cannot.
+#pragma once
+#include "tests/diff/encoder.h"
+
+#include <vector>
+
+namespace rhea::target::x86::diff {
+
+struct Sequence {
+    std::vector<Insn> insns;
+    std::vector<std::uint8_t> bytes;
+    std::uint32_t undefined_flags = 0; ///< when all of it ran
+};
+
+/// `count` instructions (or fewer) for kStart. Branches go to the next instruction. Memory operands lie round RSP and RBP or are
+/// absolute. No instruction looks at flags that one before left undefined.
+Sequence encode_sequence(unsigned count, CodeSize size, FeatureSet features, Random &random);
+
+Snapshot random_sequence_state(CodeSize size, Random &random);
+
+} // namespace rhea::target::x86::diff
