@@ -4,6 +4,7 @@
 #include "hw/input/a20_gate.h"
 #include "hw/input/i8042.h"
 #include "hw/input/port92.h"
+#include "hw/nvram/fw_cfg.h"
 #include "hw/pci/i440fx.h"
 #include "hw/pci/pci_msi.h"
 #include "hw/pci/piix3.h"
@@ -134,6 +135,36 @@ TEST(PlatformFuzz, KeyboardController) {
             ASSERT_TRUE(!irq.level(12) || (status & 0x21) == 0x21);
         });
     test::expect_state_round_trip(controller, other);
+}
+
+TEST(PlatformFuzz, FwCfg) {
+    test::FakeSpace memory("memory", 1ull << 40), io("io", 0x10000);
+    core::RamBlock block("ram", 0, 0x10000);
+    auto ram = core::MemoryRegion::ram("ram", block);
+    memory.root->add(0, *ram);
+    FwCfg fw_cfg(memory.space), other(memory.space);
+    for (FwCfg* each : {&fw_cfg, &other}) {
+        ASSERT_TRUE(each->add_file("etc/fixed", FwCfg::Bytes(100)));
+        ASSERT_TRUE(each->add_file("etc/made", [] { return FwCfg::Bytes(1000); }));
+        ASSERT_TRUE(each->add_writable_file("etc/writable", FwCfg::Bytes(64)));
+    }
+    fw_cfg.map(*io.root);
+    const auto big = [&](core::hwaddr at, std::uint32_t value) {
+        memory.store(at, __builtin_bswap32(value), 4);
+    };
+    test::hammer("fw_cfg", {{io.space, 0x510, 2}, {io.space, 0x510, 12, 8}},
+                 [&](FuzzRandom& random) {
+                     // An access structure that means something, somewhere; huge lengths end at the
+                     // end of RAM.
+                     const core::hwaddr at = random() % 0x10100;
+                     const auto key = static_cast<std::uint32_t>(random() % 0x24);
+                     big(at, key << 16 | (random() & 0x1f));
+                     big(at + 4, static_cast<std::uint32_t>(random() >> (32 + random() % 32)));
+                     big(at + 8, random() % 8 ? 0 : static_cast<std::uint32_t>(random()));
+                     big(at + 12, static_cast<std::uint32_t>(random() % 0x11000));
+                     io.store(0x518, __builtin_bswap32(static_cast<std::uint32_t>(at)), 4);
+                 });
+    test::expect_state_round_trip(fw_cfg, other);
 }
 
 }  // namespace
