@@ -52,10 +52,12 @@ Emulator::Emulator(CommandLine line, std::string program)
                                 std::fflush(stdout);
                             }}),
       vm_(loop_, {line_.config.no_reboot, line_.config.no_shutdown},
-          [this](std::string_view text) { tell(text); }) {}
+          [this](std::string_view text) { tell(text); }),
+      monitor_host_(vm_, chardevs_) {}
 
 Emulator::~Emulator() {
     vm_.end();
+    monitors_.clear();
     chardevs_.close();
 }
 
@@ -126,7 +128,7 @@ Result<void> Emulator::open_serials() {
             if (!port) {
                 return fail(port.error());
             }
-            add_monitor(**port);
+            monitor_backends_.push_back(*port);
         }
     }
     return {};
@@ -139,7 +141,7 @@ Result<void> Emulator::open_monitors() {
             return fail(backend.error().within("-monitor " + line_.monitors[i]));
         }
         if (*backend) {
-            add_monitor(**backend);
+            monitor_backends_.push_back(*backend);
         }
     }
     for (const std::string& id : line_.monitor_chardevs) {
@@ -147,12 +149,23 @@ Result<void> Emulator::open_monitors() {
         if (!backend) {
             return fail(backend.error().within("-mon chardev=" + id));
         }
-        add_monitor(**backend);
+        monitor_backends_.push_back(*backend);
     }
     return {};
 }
 
-void Emulator::add_monitor(core::CharBackend&) {}
+void Emulator::start_monitors() {
+    for (core::CharBackend* backend : monitor_backends_) {
+        auto* port = dynamic_cast<chardev::MuxPort*>(backend);
+        const bool waits = port && !port->focused();
+        auto monitor = std::make_unique<monitor::Monitor>(loop_, monitor_host_, *backend, waits);
+        if (port) {
+            port->set_focus_handler(
+                [monitor = monitor.get()](bool focused) { monitor->set_focus(focused); });
+        }
+        monitors_.push_back(std::move(monitor));
+    }
+}
 
 // ---- machine --------------------------------------------------------------------------------
 
@@ -218,6 +231,7 @@ Result<void> Emulator::start() {
     if (auto done = build_machine(); !done) {
         return done;
     }
+    start_monitors();
     if (!line_.pid_file.empty()) {
         if (auto done = pid_file_.write(line_.pid_file); !done) {
             return fail(done.error().within("-pidfile"));

@@ -10,6 +10,8 @@
 #include "command_line.h"
 #include "daemon.h"
 #include "rhea/chardev/chardev_set.h"
+#include "monitor_host.h"
+#include "rhea/monitor/monitor.h"
 #include "rhea/util/event_loop.h"
 #include "signals.h"
 #include "vm.h"
@@ -32,7 +34,7 @@ class Emulator {
     util::Result<void> open_monitors();
     util::Result<void> build_machine();
     util::Result<void> check_machine_options();
-    void add_monitor(core::CharBackend& backend);
+    void start_monitors();
     void tell(std::string_view text);
 
     CommandLine line_;
@@ -43,6 +45,9 @@ class Emulator {
     util::EventLoop loop_;
     chardev::ChardevSet chardevs_;
     Vm vm_;
+    MonitorHost monitor_host_;
+    std::vector<std::unique_ptr<monitor::Monitor>> monitors_;
+    std::vector<core::CharBackend*> monitor_backends_;  ///< monitors start when the machine is there
 };
 
 }  // namespace rhea::system

@@ -1,6 +1,7 @@
 #include "vcpu_thread.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cassert>
 #include <csignal>
@@ -78,6 +79,7 @@ void VcpuThread::park() {
 
 void VcpuThread::loop() {
     core::Vcpu::set_current(&vcpu_);
+    thread_id_.store(::gettid(), std::memory_order_relaxed);
     for (;;) {
         if (pause_.load(std::memory_order_acquire)) {
             park();

@@ -41,6 +41,8 @@ class VcpuThread {
     void join();
 
     core::Vcpu& vcpu() { return vcpu_; }
+    /// The kernel's id of the thread; 0 before it runs.
+    int thread_id() const { return thread_id_.load(std::memory_order_relaxed); }
     /// Is it waiting for an interrupt? A snapshot of the moment.
     bool halted() const { return halted_.load(std::memory_order_relaxed); }
 
@@ -54,6 +56,7 @@ class VcpuThread {
     core::Vcpu& vcpu_;
     VcpuEvents& events_;
     std::string name_;
+    std::atomic<int> thread_id_{0};
     std::atomic<bool> pause_{true};
     std::atomic<bool> quit_{false};
     std::atomic<bool> halted_{false};

@@ -152,6 +152,14 @@ void Vm::nmi() {
     }
 }
 
+std::vector<monitor::Host::CpuThread> Vm::cpu_threads() const {
+    std::vector<monitor::Host::CpuThread> list;
+    for (const auto& thread : threads_) {
+        list.push_back({thread->thread_id(), thread->halted()});
+    }
+    return list;
+}
+
 void Vm::end() {
     for (const auto& thread : threads_) {
         thread->join();

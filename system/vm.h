@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "rhea/core/machine.h"
+#include "rhea/monitor/host.h"
 #include "rhea/util/event_loop.h"
 #include "rhea/util/result.h"
 #include "vcpu_thread.h"
@@ -56,6 +57,7 @@ class Vm final : public core::MachineRequests, private VcpuEvents {
     void with_parked_vcpus(const std::function<void()>& body);
     void power_button();
     void nmi();
+    std::vector<monitor::Host::CpuThread> cpu_threads() const;
 
     int exit_status() const { return exit_status_; }
     /// Ends the vCPU threads; the machine can be destroyed then.

@@ -1,0 +1,86 @@
+// Commands about the run: quit, stop, cont, reset, ...
+#include "commands.h"
+
+namespace rhea::monitor {
+namespace {
+
+using util::Result;
+
+Result<Value> quit(Host& host, const Arguments&) {
+    host.quit();
+    return Value();
+}
+Result<Value> stop(Host& host, const Arguments&) {
+    host.stop();
+    return Value();
+}
+Result<Value> cont(Host& host, const Arguments&) {
+    if (auto done = host.cont(); !done) {
+        return util::fail(done.error());
+    }
+    return Value();
+}
+Result<Value> reset(Host& host, const Arguments&) {
+    host.reset();
+    return Value();
+}
+Result<Value> powerdown(Host& host, const Arguments&) {
+    host.power_button();
+    return Value();
+}
+Result<Value> nmi(Host& host, const Arguments&) {
+    host.nmi();
+    return Value();
+}
+Result<Value> help(Host&, const Arguments& arguments) {
+    return Value(help_text(arguments.text("name")));
+}
+Result<Value> ringbuf_read(Host& host, const Arguments& arguments) {
+    const std::int64_t size = arguments.integer("size");
+    if (size < 0) {
+        return util::fail("size must be 0 or more, not {}", size);
+    }
+    auto text = host.ringbuf_read(arguments.text("device"), static_cast<std::size_t>(size));
+    if (!text) {
+        return util::fail(text.error());
+    }
+    return Value(*text + "\n");
+}
+Result<Value> ringbuf_write(Host& host, const Arguments& arguments) {
+    if (auto done = host.ringbuf_write(arguments.text("device"), arguments.text("data")); !done) {
+        return util::fail(done.error());
+    }
+    return Value();
+}
+
+}  // namespace
+
+std::vector<Command> run_commands() {
+    return {
+        {"help|?", "", {{"name", ArgumentType::kRest, true}}, "[cmd]", "show the help", help,
+         nullptr},
+        {"quit|q", "quit", {}, "", "quit the emulator", quit, nullptr},
+        {"stop|s", "stop", {}, "", "stop emulation", stop, nullptr},
+        {"cont|c", "cont", {}, "", "resume emulation", cont, nullptr},
+        {"system_reset", "system_reset", {}, "", "reset the system", reset, nullptr},
+        {"system_powerdown", "system_powerdown", {}, "", "send system power down event", powerdown,
+         nullptr},
+        {"nmi", "inject-nmi", {}, "", "inject an NMI", nmi, nullptr},
+        {"ringbuf_read",
+         "ringbuf-read",
+         {{"device", ArgumentType::kString}, {"size", ArgumentType::kInteger}},
+         "device size",
+         "Read from a ring buffer character device",
+         ringbuf_read,
+         nullptr},
+        {"ringbuf_write",
+         "ringbuf-write",
+         {{"device", ArgumentType::kString}, {"data", ArgumentType::kRest}},
+         "device data",
+         "Write to a ring buffer character device",
+         ringbuf_write,
+         nullptr},
+    };
+}
+
+}  // namespace rhea::monitor
