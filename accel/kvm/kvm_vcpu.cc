@@ -109,6 +109,14 @@ void KvmVcpu::serialize(core::Archive &archive) {
         to_kvm_ = true;
 }
 
+std::optional<std::uint64_t> KvmVcpu::debug_translate(std::uint64_t linear) {
+    kvm_translation translation{};
+    translation.linear_address = linear;
+    if (fd_.get() < 0 || ::ioctl(fd_.get(), KVM_TRANSLATE, &translation) != 0 || !translation.valid)
+        return std::nullopt;
+    return translation.physical_address;
+}
+
 std::string KvmVcpu::describe_registers() {
     synchronize();
     return arch_->describe_registers();

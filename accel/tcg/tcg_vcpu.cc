@@ -96,6 +96,16 @@ void TcgVcpu::serialize(core::Archive &archive) {
 
 std::string TcgVcpu::describe_registers() { return frontend_->describe_registers(); }
 
+std::optional<std::uint64_t> TcgVcpu::debug_translate(std::uint64_t linear) {
+    constexpr unsigned kKernelWithAc = 2; // sees user pages too
+    Translation translation;
+    linear = frontend_->wrap(linear);
+    if (!frontend_->canonical(linear) ||
+        !frontend_->walk(linear, Access::kRead, kKernelWithAc, false, translation))
+        return std::nullopt;
+    return translation.physical;
+}
+
 core::TscPort *TcgVcpu::tsc_port() { return frontend_->tsc_port(); }
 
 void TcgVcpu::set_boot_state(const core::X86BootState &state) {

@@ -38,6 +38,7 @@ public:
     void synchronize() override {}
     void serialize(core::Archive &archive) override;
     std::string describe_registers() override;
+    std::optional<std::uint64_t> debug_translate(std::uint64_t linear) override;
     void connect_apic(core::LocalApicPort *apic) override { apic_ = apic; }
     core::TscPort *tsc_port() override;
     void set_boot_state(const core::X86BootState &state) override;

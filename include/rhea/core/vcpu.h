@@ -80,7 +80,8 @@ public:
     virtual TscPort *tsc_port() = 0;
     /// Replaces the reset state for a direct kernel boot; after reset().
     virtual void set_boot_state(const X86BootState &state) = 0;
-    /// The physical address of a linear one by the present page tables, for debuggers: raises nothing, sets no accessed bit.
+    /// The physical address of a linear one by the present page tables, for debuggers: raises nothing.
+    /// While the vCPU is not inside run().
     virtual std::optional<std::uint64_t> debug_translate(std::uint64_t) { return std::nullopt; }
     /// As `info registers` prints it.
     virtual std::string describe_registers() = 0;
