@@ -139,6 +139,7 @@ private:
     bool is_const(ValueId v) const { return inst(resolve(v)).op == Op::konst; }
     std::uint64_t const_of(ValueId v) const;
     bool claim(Gpr p, ValueId for_value);
+    bool low_part_free(const Value &value, Gpr p);
     Gpr dest(ValueId i, std::uint32_t avoid = 0);
     /// A register that holds a and becomes i's; an operand that is read after it is written is in `avoid`.
     Gpr two_address(ValueId i, ValueId a, std::uint32_t avoid);

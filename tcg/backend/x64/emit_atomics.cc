@@ -41,6 +41,12 @@ void BlockCompiler::emit_atomic(ValueId i) {
     const Gpr t1 = temp();
     const Gpr t2 = temp();
     const Gpr old = direct || !wanted ? t2 : temp();
+    if (!direct && wanted && bytes == 8 && operand.kind == Loc::Kind::kImm &&
+        static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(operand.imm)}) != operand.imm) {
+        a().mov_imm(t2, operand.imm);
+        operand = Loc::mem(layout_.spill(kDataSpill + 1));
+        a().mov(8, mem_of(operand), t2);
+    }
     const SafePointPlan plan = safe_point();
     const std::size_t cold = cold_.size();
     cold_.emplace_back();

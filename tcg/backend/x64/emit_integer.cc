@@ -545,8 +545,7 @@ void BlockCompiler::emit_cond(ValueId i) {
     const Value &value = val(i);
     if (value.low_hint >= 0) {
         const Gpr p = gpr(static_cast<unsigned>(value.low_hint));
-        const ValueId base = resolve(value.low_base);
-        if (in_gpr(base, p) && reg_value_[code(p)] == base) {
+        if (low_part_free(value, p)) {
             a().setcc(cc, p);
             low_part_ = true;
             finish(i, p);

@@ -88,8 +88,7 @@ void BlockCompiler::emit_ld(ValueId i) {
         d = gpr(static_cast<unsigned>(value.hint));
     } else if (value.low_hint >= 0) {
         const Gpr p = gpr(static_cast<unsigned>(value.low_hint));
-        const ValueId base = resolve(value.low_base);
-        if (in_gpr(base, p) && reg_value_[code(p)] == base) {
+        if (low_part_free(value, p)) {
             d = p;
             part = true;
         }

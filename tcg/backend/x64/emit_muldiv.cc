@@ -170,17 +170,19 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
         divisor = Loc::of(use_gpr(div.args[2]));
     Gpr by = divisor.gpr;
     clobber();
-    const auto put_operands = [by, how](BlockCompiler &c, const Loc &h, const Loc &l) {
-        c.store_loc(c.layout_.spill(kArgSpill), h, 8);
-        c.store_loc(c.layout_.spill(kArgSpill + 1), l, 8);
+    const auto put_operands = [by, how, bytes](BlockCompiler &c, const Loc &h, const Loc &l) {
+        c.store_loc(c.layout_.spill(kArgSpill), h, bytes);
+        c.store_loc(c.layout_.spill(kArgSpill + 1), l, bytes);
         c.a().mov(8, state_mem(c.layout_.spill(kDataSpill)), by);
         c.a().mov(8, state_mem(c.layout_.spill(kDataSpill + 2)), static_cast<std::int32_t>(how));
     };
-    if (bytes < 4) {
+    const bool odd_high = bytes == 8 && is_const(high) && !fits_int32(const_of(high)); // too few registers
+    if (bytes < 4 || odd_high) {
         put_operands(*this, loc_of(high), loc_of(low));
         const SafePointPlan plan = safe_point();
         a().call(thunks_.divide);
         record(plan);
+        locked_ = 0; // the operands have been read
         const Gpr q = temp();
         a().mov(8, q, state_mem(layout_.spill(kArgSpill)));
         low_part_ = false;
@@ -194,10 +196,10 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
     }
     const Loc h = loc_of(high);
     const Loc l = loc_of(low);
-    // Free to overwrite rax and rdx when the results belong there and the operands come from there.
-    const bool low_there = in_gpr(resolve(low), Gpr::rax);
-    const bool high_ok = h.kind != Loc::Kind::kGpr || h.gpr != Gpr::rax;
-    bool direct = rest != kNoValue && val(i).hint == kRax && val(rest).hint == kRdx && low_there && high_ok &&
+    // Free to overwrite rax and rdx when the results belong there and the operands can be put there one after the other.
+    const bool high_ok = h.kind == Loc::Kind::kImm || (h.kind == Loc::Kind::kGpr && h.gpr != Gpr::rax);
+    const bool low_ok = l.kind == Loc::Kind::kGpr || (l.kind == Loc::Kind::kImm && (bytes < 8 || fits_int32(l.imm)));
+    bool direct = rest != kNoValue && val(i).hint == kRax && val(rest).hint == kRdx && high_ok && low_ok &&
                   by != Gpr::rax && by != Gpr::rdx;
     if (direct && !claim(Gpr::rax, i))
         direct = false;
@@ -208,16 +210,11 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
         save_a = temp();
         save_d = temp();
     }
-    const bool top_known = h.kind == Loc::Kind::kImm;
-    if (top_known && is_signed) { // the comparison below needs a register free
-        const Gpr t = temp();
-        drop_temp(t);
-    }
     const SafePointPlan plan = safe_point(); // after everything that moves values
     const std::size_t cold = push_cold([=](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.cold_mode_ = true;
-        c.cold_free_ = kScratchMask & ~(bit(by) | c.mask_of(h) | c.mask_of(l));
+        c.cold_free_ = direct ? 0 : bit(save_a) | bit(save_d); // everything else may be in use
         put_operands(c, h, l);
         c.cold_mode_ = false;
         c.a().call(c.thunks_.divide);
@@ -248,7 +245,7 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
         if (!extended) {
             load_loc(t, l, bytes);
             a().sar(bytes, t, bytes * 8 - 1);
-            compare_loc(Alu::cmp, bytes, h, Loc::of(t));
+            compare_loc(Alu::cmp, bytes, Loc::of(t), h);
             a().jcc(Cond::kNE, cold_[cold].entry);
         }
         a().lea(bytes, t, ptr(by, 1)); // -1 and 0 become 0 and 1
@@ -273,6 +270,7 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
         load_loc(Gpr::rax, from_low, bytes);
         load_loc(Gpr::rdx, from_high, bytes);
     } else {
+        load_loc(Gpr::rax, l, bytes);
         load_loc(Gpr::rdx, h, bytes);
     }
     a().unary(is_signed ? Unary::idiv : Unary::div, bytes, by);

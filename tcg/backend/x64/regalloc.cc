@@ -322,6 +322,13 @@ Gpr BlockCompiler::dest(ValueId i, std::uint32_t avoid) {
     return alloc_gpr();
 }
 
+/// Does p hold the whole whose low part is to be replaced, wanted by nothing else any more? (Values that were computed
+/// into its low part count as uses of it.)
+bool BlockCompiler::low_part_free(const Value &value, Gpr p) {
+    const ValueId base = resolve(value.low_base);
+    return in_gpr(base, p) && reg_value_[code(p)] == base && val(base).last_use <= value.low_user;
+}
+
 Gpr BlockCompiler::two_address(ValueId i, ValueId a_value, std::uint32_t avoid) {
     const ValueId source = resolve(a_value);
     const unsigned bytes = type_bytes(inst(i).type);
@@ -342,9 +349,8 @@ Gpr BlockCompiler::two_address(ValueId i, ValueId a_value, std::uint32_t avoid) 
     }
     if (value.low_hint >= 0) {
         const Gpr p = gpr(static_cast<unsigned>(value.low_hint));
-        const ValueId base = resolve(value.low_base);
         const bool here = in_gpr(source, p);
-        if (in_gpr(base, p) && reg_value_[code(p)] == base && (here || !(avoid & bit(p)))) {
+        if (low_part_free(value, p) && (here || !(avoid & bit(p)))) {
             if (!here) {
                 const Loc loc = loc_of(a_value);
                 if (loc.kind == Loc::Kind::kGpr)

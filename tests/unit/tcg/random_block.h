@@ -68,6 +68,8 @@ class RandomBlock {
     std::uint16_t cc() { return static_cast<std::uint16_t>(random_.below(16)); }
 
     void guest_insn() {
+        if (random_.below(6) == 0)
+            return chase();
         for (unsigned i = random_.below(5); i > 0; --i)
             compute();
         if (random_.below(4) == 0)
@@ -94,6 +96,31 @@ class RandomBlock {
             else
                 b_.emit(Op::br_nz, Type::kNone,
                         {op(Op::cond, Type::kI8, cc(), 0, pick(Type::kFlags))}, 0, 0x900);
+        }
+    }
+
+    /// test r, r; r = [r]: the flags' operand has its last use where its register gets a new value,
+    /// or is kept by a narrow part of itself.
+    void chase() {
+        static constexpr Op kFlags[] = {Op::f_logic, Op::f_cmp, Op::f_shr};
+        const auto slot = static_cast<Slot>(kR0 + random_.below(8));
+        const ValueId v = b_.get(slot);
+        const Type t = int_type();
+        const ValueId part = b_.trunc(v, t);
+        const Op op = kFlags[random_.below(3)];
+        const ValueId n = b_.konst(Type::kI8, 1 + random_.below(7));
+        b_.set_flags(op == Op::f_logic ? b_.emit(op, t, {part})
+                     : op == Op::f_cmp ? b_.emit(op, t, {part, b_.trunc(b_.get(kR1), t)})
+                                       : b_.emit(op, t, {part, n, b_.flags()}));
+        const ValueId at = b_.add_imm(b_.zext(b_.trunc(v, Type::kI16), Type::kI64), kRam);
+        const ValueId loaded = b_.emit(Op::ld, t, {at});
+        if (t == Type::kI8 || t == Type::kI16) {
+            b_.set(slot, b_.emit(t == Type::kI8 ? Op::ins8 : Op::ins16, Type::kI64, {v, loaded}));
+            const ValueId r = b_.add(b_.trunc(b_.get(slot), t), part);
+            b_.set_flags(b_.emit(Op::f_add, t, {r, part}));
+            b_.set(slot, b_.emit(t == Type::kI8 ? Op::ins8 : Op::ins16, Type::kI64, {b_.get(slot), r}));
+        } else {
+            b_.set(slot, b_.zext(loaded, Type::kI64));
         }
     }
 
