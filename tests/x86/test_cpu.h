@@ -54,6 +54,7 @@ public:
     tcg::CodeExit run(const tcg::ir::Block &block, const std::uint8_t *code);
     const std::optional<Fault> &last_fault() const { return fault_; }
     const std::vector<HelperId> &helpers_called() const { return helpers_called_; }
+    void forget() { helpers_called_.clear(), fault_.reset(); }
 
 private:
     struct Range {
