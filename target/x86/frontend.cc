@@ -68,6 +68,7 @@ constexpr FeaturePair kFeaturePairs[] = {
     {CpuFeature::k_abm, Feature::kAbm},
     {CpuFeature::k_sse4a, Feature::kSse4a},
     {CpuFeature::k_a3dnowprefetch, Feature::k3dnowPrefetch},
+    {CpuFeature::k_lm, Feature::k3dnowPrefetch}, // APM vol. 3, PREFETCH: any processor with long mode
 };
 
 FeatureSet decoder_features(const CpuModel& model) {
