@@ -76,9 +76,6 @@ template void load_far_pointer<kGs>(Translator &);
 /// Memory is written, and needs to be writable, only when the privilege level is raised.
 void arpl(Translator &t) {
     const bool two_ways = t.op(0).is_mem() && !t.single();
-    if (t.op(0).is_mem()) {
-        t.mem_address(2, true); // the segment must be writable in either case
-    }
     const ValueId target = two_ways ? t.read(0) : t.read_for_update(0);
     const ValueId wanted = t.b.and_imm(t.read(1), 3);
     const ValueId less = t.cond_of(t.flags_of(Op::f_cmp, {t.b.and_imm(target, 3), wanted}), Cond::kB);
@@ -91,7 +88,11 @@ void arpl(Translator &t) {
                  static_cast<std::uint64_t>(std::int64_t{t.next}));
         t.b.set_flags(before); // what a fault of the store shows
     }
-    t.write(0, t.b.emit(Op::select, Type::kI16, {less, raised, target}));
+    if (two_ways) {
+        t.b.store(t.access(t.insn.mem.segment, t.effective_offset(), 2, true), raised);
+    } else {
+        t.write(0, t.b.emit(Op::select, Type::kI16, {less, raised, target}));
+    }
     t.b.set_flags(after);
 }
 
