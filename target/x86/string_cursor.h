@@ -32,7 +32,7 @@ class StringCursor {
     /// wrapping. 0: the next element crosses a page, do it by itself.
     std::uint64_t run_length(std::uint64_t wanted) const {
         if (checked_)
-            return crosses() ? 0 : 1;
+            return crosses() || wanted == 0 ? 0 : 1;
         const std::uint64_t in_page = linear() & 0xfff, offset = this->offset();
         if (in_page + size_ > 0x1000 || (mask_ != ~0ull && offset + size_ - 1 > mask_))
             return 0;

@@ -120,7 +120,7 @@ void run_row(Runner &runner, RowId row, const Options &options, FeatureSet featu
         return;
     }
     unsigned compared = 0, failures = 0;
-    for (const CodeSize size : {CodeSize::k64, CodeSize::k32}) {
+    for (const CodeSize size : {CodeSize::k64, CodeSize::k32, CodeSize::k16}) {
         if (!runner.has(size)) {
             continue;
         }
@@ -160,7 +160,7 @@ void run_row(Runner &runner, RowId row, const Options &options, FeatureSet featu
 }
 
 void run_sequences(Runner &runner, const Options &options, Totals &totals, unsigned &shown) {
-    for (const CodeSize size : {CodeSize::k64, CodeSize::k32}) {
+    for (const CodeSize size : {CodeSize::k64, CodeSize::k32, CodeSize::k16}) {
         for (unsigned n = 0; n < options.sequences && runner.has(size); n++) {
             const std::uint64_t seed = options.replay ? options.replay_seed : case_seed(options.seed, kNoRow, size, n);
             const Verdict verdict = runner.run_sequence(options.length, size, seed);

@@ -65,6 +65,9 @@ Snapshot read_back(const user_regs_struct &regs) {
     Snapshot s;
     s.gpr = {regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi,
              regs.r8,  regs.r9,  regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15};
+    if (regs.ss == kData16) {
+        s.gpr[kRsp] &= 0xffffffff; // the kernel's return to a 16-bit stack leaves the upper half to chance
+    }
     s.rip = regs.cs == kCode16 ? regs.rip + kCodeAddress : regs.rip;
     s.flags = static_cast<std::uint32_t>(regs.eflags) & kComparedFlags;
     s.fs_base = regs.fs_base, s.gs_base = regs.gs_base;

@@ -103,8 +103,9 @@ Snapshot random_sequence_state(CodeSize size, Random &random) {
     }
     s.flags = static_cast<std::uint32_t>(random.next()) & tcg::kArithFlags;
     s.rip = kStart;
-    s.gpr[kRsp] = kDataAddress + 0x400 + (random.below(0x1000) & ~7u);
-    s.gpr[kRbp] = kDataAddress + 0x400 + (random.below(0x1000) & ~7u);
+    const std::uint64_t base = size == CodeSize::k16 ? 0 : kDataAddress;
+    s.gpr[kRsp] = base + 0x400 + (random.below(0x1000) & ~7u);
+    s.gpr[kRbp] = base + 0x400 + (random.below(0x1000) & ~7u);
     return s;
 }
 

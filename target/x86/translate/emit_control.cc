@@ -50,7 +50,7 @@ void loop(Translator &t) {
         const bool equal = t.insn.rep == RepKind::kNone ? kind == 1 : t.insn.rep == RepKind::kRep;
         taken = t.b.and_(taken, t.b.cond(equal ? Cond::kE : Cond::kNE));
     }
-    if ((t.mode & kModeCsLimit) != 0) {
+    if (t.jumps_are_checked()) {
         t.target_linear(relative(t)); // faults before RCX changes
     }
     t.set_reg(kRcx, size, count);
@@ -66,7 +66,7 @@ void jmp_indirect(Translator &t) {
 }
 
 void call_rel(Translator &t) {
-    if ((t.mode & kModeCsLimit) != 0) {
+    if (t.jumps_are_checked()) {
         t.target_linear(relative(t)); // faults before the push
     }
     t.push(t.b.trunc(t.eip_of(t.next), t.optype()));

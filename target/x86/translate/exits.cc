@@ -17,7 +17,7 @@ void Translator::begin_insn() {
         call(HelperId::begin_single, Type::kNone, {k(what)});
     }
     if ((mode & kModeCsLimit) != 0 && protected_mode()) {
-        check_cs_limit(eip_of(next - 1));
+        call(HelperId::cs_limit_check, Type::kNone, {eip_of(next - 1)});
     }
 }
 
@@ -69,8 +69,14 @@ void Translator::leave_direct(std::int32_t page_offset) {
     set_ended();
 }
 
+bool Translator::jumps_are_checked() const {
+    // A 32-bit jump can leave a 16-bit segment of 64 KiB, which nothing else can.
+    const bool wide_in_16 = (mode & (kModeCode32 | kModeCode64)) == 0 && opsize() == 4;
+    return (mode & kModeCsLimit) != 0 || wide_in_16;
+}
+
 void Translator::check_cs_limit(ValueId eip) {
-    if ((mode & kModeCsLimit) != 0) {
+    if (jumps_are_checked()) {
         call(HelperId::cs_limit_check, Type::kNone, {eip});
     }
 }
@@ -79,8 +85,9 @@ void Translator::check_cs_limit(ValueId eip) {
 /// does not, everything else is computed. 32-bit EIP and linear addresses wrap alike.
 bool Translator::direct_target(std::int64_t target) const {
     const bool in_page = target >= 0 && target < kPageBytes;
-    if (opsize() == 2) {
-        return in_page && (mode & (kModeCode32 | kModeCode64)) == 0 && (mode & kModeCsLimit) == 0;
+    const bool code16 = (mode & (kModeCode32 | kModeCode64)) == 0;
+    if (opsize() == 2 || code16) {
+        return in_page && code16 && (mode & kModeCsLimit) == 0;
     }
     return target == static_cast<std::int32_t>(target) && (mode & kModeCsLimit) == 0;
 }

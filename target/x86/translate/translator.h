@@ -119,6 +119,8 @@ public:
     void finish_single(ValueId linear);             ///< sets the pc (~0: is set), raises TF's #DB, leaves for the run loop
     void leave_next(std::int32_t page_offset);      ///< looks at interrupts and requests
     void leave_direct(std::int32_t page_offset);
+    /// Can a jump leave the code segment, so that check_cs_limit() does something?
+    bool jumps_are_checked() const;
     void check_cs_limit(ValueId eip);
     bool ended() const { return ended_; }
 
