@@ -143,8 +143,11 @@ bool read_mci(Cpu& cpu, std::uint32_t index, std::uint64_t& value) {
     return true;
 }
 bool write_mci(Cpu& cpu, std::uint32_t index, std::uint64_t value) {
-    if (index % 4 == 0 ? value != 0 && value != ~0ull : value != 0)
-        return false;  // CTL takes all ones or zero, the rest is only cleared (SDM vol. 3, 16.3.2)
+    // Intel's CTL takes all ones or zero, AMD's any mask; the rest is only cleared (SDM vol. 3,
+    // 16.3.2; APM vol. 2, 9.3.2).
+    const bool ctl = index % 4 == 0;
+    if (ctl ? value != 0 && value != ~0ull && !cpu.model.amd() : value != 0)
+        return false;
     cpu.s.mci[index] = value;
     return true;
 }
@@ -172,7 +175,8 @@ bool write_base(Cpu& cpu, std::uint32_t, std::uint64_t value) {
     cpu.s.seg_base[S] = value;
     return true;
 }
-/// IBPB: translated branches are not predicted from the guest's own history, so there is nothing to flush.
+/// IBPB: translated branches are not predicted from the guest's own history, so there is nothing to
+/// flush.
 bool write_pred_cmd(Cpu&, std::uint32_t, std::uint64_t value) {
     return (value & ~1ull) == 0;
 }
