@@ -39,7 +39,12 @@ void VcpuThread::wake() {
 }
 
 void VcpuThread::request_pause() {
-    pause_.store(true, std::memory_order_seq_cst);
+    {
+        // Wakes a parked thread too: resume() took its word that it is parked back.
+        const std::lock_guard lock(mutex_);
+        pause_.store(true, std::memory_order_seq_cst);
+        changed_.notify_all();
+    }
     vcpu_.request(core::kRequestExit);
     wake();
 }
@@ -53,6 +58,7 @@ void VcpuThread::wait_parked() {
 void VcpuThread::resume() {
     const std::lock_guard lock(mutex_);
     pause_.store(false, std::memory_order_seq_cst);
+    parked_ = false;  // from now on it may be in guest code, whether it woke already or not
     changed_.notify_all();
 }
 
@@ -71,9 +77,11 @@ void VcpuThread::join() {
 
 void VcpuThread::park() {
     std::unique_lock lock(mutex_);
-    parked_ = true;
-    changed_.notify_all();
-    changed_.wait(lock, [this] { return !pause_.load() || quit_.load(); });
+    while (pause_.load() && !quit_.load()) {
+        parked_ = true;
+        changed_.notify_all();
+        changed_.wait(lock);
+    }
     parked_ = false;
 }
 
