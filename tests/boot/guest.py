@@ -110,7 +110,7 @@ class Emulator:
             data = os.read(self._output, 65536)
         except OSError:  # a terminal's other side is closed
             return False
-        self.console += data.decode("utf-8", "replace").replace("\r\n", "\n")
+        self.console += data.decode("utf-8", "replace").replace("\r", "")
         return bool(data)
 
     def _drain(self):
