@@ -88,16 +88,28 @@ class StringCursor {
     bool checked_;
 };
 
+/// Has somebody asked the vCPU to stop for a moment?
+inline bool interrupted(const CpuState& s) {
+    return __atomic_load_n(&s.head.exit_request, __ATOMIC_RELAXED) != 0;
+}
+
 /// RCX as the repeat count; without a prefix one element.
 class RepeatCount {
   public:
     RepeatCount(Cpu& cpu, const StringInfo& info)
         : reg_(cpu.s.gpr[kRcx]),
           repeated_(info.rep != RepKind::kNone),
+          one_(info.one),
           mask_(info.address_size == 8   ? ~0ull
                 : info.address_size == 4 ? 0xffffffff
                                          : 0xffff) {}
-    std::uint64_t left() const { return repeated_ ? reg_ & mask_ : single_; }
+    /// Elements to do now: under single stepping one at a time.
+    std::uint64_t left() const {
+        const std::uint64_t count = repeated_ ? reg_ & mask_ : single_;
+        return one_ ? std::min<std::uint64_t>(count, 1) : count;
+    }
+    /// Does the instruction stop here with elements left?
+    bool pauses(const CpuState& s) const { return (one_ || interrupted(s)) && left() != 0; }
     void done(std::uint64_t n) {
         if (!repeated_) {
             single_ = 0;
@@ -109,14 +121,9 @@ class RepeatCount {
 
   private:
     std::uint64_t& reg_;
-    bool repeated_;
+    bool repeated_, one_;
     std::uint64_t mask_;
     std::uint64_t single_ = 1;
 };
-
-/// Has somebody asked the vCPU to stop for a moment?
-inline bool interrupted(const CpuState& s) {
-    return __atomic_load_n(&s.head.exit_request, __ATOMIC_RELAXED) != 0;
-}
 
 }  // namespace rhea::target::x86

@@ -27,7 +27,7 @@ std::uint64_t helper_ins(CpuState* state, std::uint64_t a, std::uint64_t, std::u
             }
             to.advance(1);
             count.done(1);
-            if (interrupted(*state) && count.left() != 0)
+            if (count.pauses(*state))
                 return 1;
         }
         return 0;
@@ -49,7 +49,7 @@ std::uint64_t helper_outs(CpuState* state, std::uint64_t a, std::uint64_t, std::
                        info.size);
             from.advance(1);
             count.done(1);
-            if (interrupted(*state) && count.left() != 0)
+            if (count.pauses(*state))
                 return 1;
         }
         return 0;

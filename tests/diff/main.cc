@@ -33,7 +33,7 @@ void usage() {
               "  --seed N     another series of cases (RHEA_DIFF_SEED)\n"
               "  --sequences N, --length N    how many sequences of instructions, and of how many (RHEA_DIFF_SEQUENCES)\n"
               "  --row NAME   only rows of this mnemonic\n"
-              "  --replay N   with --row: one case, by the seed that a failure printed\n"
+              "  --replay N   with --row NAME or --row sequence: one case, by the seed that a failure printed\n"
               "  --engine E   interp (default) or jit\n"
               "  --show N     how many failures are printed in full");
 }
@@ -165,6 +165,7 @@ void run_sequences(Runner &runner, const Options &options, Totals &totals, unsig
             const std::uint64_t seed = options.replay ? options.replay_seed : case_seed(options.seed, kNoRow, size, n);
             const Verdict verdict = runner.run_sequence(options.length, size, seed);
             totals.sequences += verdict != Verdict::kNotEncoded;
+            n = options.replay ? options.sequences : n;
             if (verdict == Verdict::kDifferent) {
                 totals.failures++;
                 if (shown < options.shown) {

@@ -123,7 +123,7 @@ ValueId Translator::linear(unsigned segment, ValueId offset64) {
                                : segment == kFs || segment == kGs ? 0u
                                                                   : std::uint32_t{kModeDataFlat};
     if ((mode & flat) != 0) {
-        return masked(offset64, 4);
+        return offset64; // has no more than 32 bits outside 64-bit code
     }
     return masked(b.add(seg_base(segment), offset64), 4);
 }
@@ -156,8 +156,9 @@ ValueId Translator::push_address(unsigned size, unsigned below) {
 
 void Translator::push(ValueId value) {
     const unsigned size = tcg::type_bytes(b.block().type_of(value));
-    b.store(push_address(size), value);
-    set_sp(stack_offset(-static_cast<std::int64_t>(size)));
+    const ValueId top = stack_offset(-static_cast<std::int64_t>(size));
+    b.store(access(kSs, top, size, true), value);
+    set_sp(top);
 }
 
 void Translator::set_sp(ValueId value64) {

@@ -248,5 +248,38 @@ TEST_F(Strings, MemoryThatIsNotThere) {
     EXPECT_EQ(m.peek<std::uint64_t>(0x200008), ~0ull);
 }
 
+TEST_F(Strings, SingleStepStopsAfterOneElement) {
+    StringInfo i = StringInfo::unpack(info(2));
+    i.one = true;
+    fill(0x200000, 16);
+    set(0x200000, 0x300000, 2);
+    EXPECT_NE(m.call(helper_rep_movs, i.pack()), 0u);
+    EXPECT_EQ(s.gpr[kRcx], 1u);
+    EXPECT_EQ(s.gpr[kRsi], 0x200002u);
+    EXPECT_EQ(m.call(helper_rep_movs, i.pack()), 0u);
+    EXPECT_EQ(s.gpr[kRcx], 0u);
+    // A comparison that its condition ends is not to be continued.
+    i.rep = RepKind::kRepne;
+    set(0x200000, 0x300000, 5);
+    EXPECT_EQ(m.call(helper_rep_cmps, i.pack()), 0u);
+    EXPECT_EQ(s.gpr[kRcx], 4u);
+}
+
+TEST_F(Strings, CheckedRunStopsAtThePageEnd) {
+    // Segments that need checks go element by element; one that reaches into an absent page faults before it.
+    small_pages(0x201000);
+    m.enter_user();
+    s.seg[kDs].limit = 0x7fffffff;
+    s.seg[kDs].attr &= static_cast<std::uint16_t>(~kAttrG);
+    s.seg[kCs].attr = 0xc0fb; // compatibility mode
+    update_mode(Cpu::of(&s));
+    ASSERT_NE(Cpu::of(&s).mode & kModeSegChecks, 0u);
+    set(0x200ffd, 0x203000, 4);
+    m.call(helper_rep_movs, info(2, RepKind::kRep, 4, false));
+    EXPECT_NE(m.pending(), -1);
+    EXPECT_EQ(s.gpr[kRcx], 3u);
+    EXPECT_EQ(s.gpr[kRsi], 0x200fffu);
+}
+
 }  // namespace
 }  // namespace rhea::target::x86
