@@ -53,6 +53,22 @@ std::uint32_t undefined_by_count(const Insn &insn, const Snapshot &before) {
     return 0;
 }
 
+template <class Compare>
+void compare_floats(const FloatState &native, const FloatState &translated, Compare compare) {
+    compare("FCW", 0, native.fcw, translated.fcw);
+    compare("FSW", 0, native.fsw, translated.fsw);
+    compare("tags", 0, native.tags, translated.tags);
+    compare("MXCSR", 0, native.mxcsr, translated.mxcsr);
+    for (unsigned n = 0; n < 8; n++) {
+        compare("mantissa of st", n, native.mantissa[n], translated.mantissa[n]);
+        compare("exponent of st", n, native.sign_exponent[n], translated.sign_exponent[n]);
+    }
+    for (unsigned n = 0; n < 16; n++) {
+        compare("low half of xmm", n, native.xmm[n][0], translated.xmm[n][0]);
+        compare("high half of xmm", n, native.xmm[n][1], translated.xmm[n][1]);
+    }
+}
+
 } // namespace
 
 std::uint32_t defined_flags(const Insn &insn, const Snapshot &before, const Snapshot &after) {
@@ -89,7 +105,22 @@ std::string describe(const Snapshot &s) {
     }
     std::snprintf(line, sizeof line, "rip=%llx flags=%x %s %llx\n", static_cast<unsigned long long>(s.rip), s.flags,
                   ending_name(s.ending), static_cast<unsigned long long>(s.fault_address));
-    return text + line;
+    text += line;
+    if (!s.fp.used) {
+        return text;
+    }
+    std::snprintf(line, sizeof line, "fcw=%x fsw=%x tags=%x mxcsr=%x\n", s.fp.fcw, s.fp.fsw, s.fp.tags, s.fp.mxcsr);
+    text += line;
+    for (unsigned n = 0; n < 24; n++) {
+        const bool st = n < 8;
+        const std::uint64_t high = st ? s.fp.sign_exponent[n] : s.fp.xmm[n - 8][1];
+        const std::uint64_t low = st ? s.fp.mantissa[n] : s.fp.xmm[n - 8][0];
+        std::snprintf(line, sizeof line, "%3s%02u=%016llx:%016llx%s", st ? "st" : "xmm", st ? n : n - 8,
+                      static_cast<unsigned long long>(high), static_cast<unsigned long long>(low),
+                      n % 2 == 1 ? "\n" : " ");
+        text += line;
+    }
+    return text;
 }
 
 std::string difference(const Snapshot &native, const Snapshot &translated, std::uint32_t flags,
@@ -120,6 +151,7 @@ std::string difference(const Snapshot &native, const Snapshot &translated, std::
     if (native.fault_address != 0 && translated.fault_address != 0) {
         compare("fault address", 0, native.fault_address, translated.fault_address);
     }
+    compare_floats(native.fp, translated.fp, compare);
     const auto mismatch = std::mismatch(native_data.begin(), native_data.end(), translated_data.begin());
     if (mismatch.first != native_data.end()) {
         const auto at = static_cast<unsigned>(mismatch.first - native_data.begin());

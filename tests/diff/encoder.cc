@@ -149,7 +149,77 @@ bool enters_the_kernel(const Insn &insn) {
     return insn.map == OpcodeMap::kOneByte && insn.opcode == 0xcd && (insn.imm & 0xff) == 0x80;
 }
 
+/// The 80-bit registers: numbers, and now and then what is none (SDM volume 1, table 8-3).
+void random_x87(FloatState &f, Random &random, bool common) {
+    for (unsigned n = 0; n < 8; n++) {
+        f.mantissa[n] = random.next() | 1ull << 63;
+        f.sign_exponent[n] = static_cast<std::uint16_t>((0x3fff - 32 + random.below(80)) | random.below(2) << 15);
+        switch (random.below(12)) {
+        case 0: f.mantissa[n] = 0, f.sign_exponent[n] &= 0x8000; break;
+        case 1: f.mantissa[n] = 1ull << 63, f.sign_exponent[n] |= 0x7fff; break;  // infinity
+        case 2: f.mantissa[n] |= 3ull << 62, f.sign_exponent[n] |= 0x7fff; break; // QNaN
+        case 3: f.mantissa[n] &= ~(1ull << 62), f.sign_exponent[n] |= 0x7fff; break; // SNaN
+        case 4: f.mantissa[n] &= ~(1ull << 63), f.sign_exponent[n] &= 0x8000; break; // denormal
+        case 5: f.mantissa[n] &= ~(1ull << 63); break;                              // unsupported
+        case 6: f.sign_exponent[n] = static_cast<std::uint16_t>(random.next()); break;
+        case 7: f.mantissa[n] = 1ull << 63, f.sign_exponent[n] = 0x3fff; break;
+        case 8: f.mantissa[n] = random.interesting() | 1ull << 63; break;
+        default: break;
+        }
+    }
+    f.fcw = static_cast<std::uint16_t>(0x7f | (random.one_in(2) ? 3 : random.below(4)) << 8 | random.below(4) << 10);
+    f.fsw = static_cast<std::uint16_t>(random.next() & (common ? 0x7f00 : 0x7f7f));
+    f.tags = static_cast<std::uint8_t>(common ? 0xff : random.next());
+    if (!common && random.one_in(2)) {
+        f.fcw &= static_cast<std::uint16_t>(~(random.next() & 0x3f));
+        f.fsw &= random.one_in(3) ? std::uint16_t{0xffff} : std::uint16_t{0xffc0};
+    }
+    if ((f.fsw & ~f.fcw & 0x3f) != 0) {
+        f.fsw |= 0x8080;
+    }
+}
+
 } // namespace
+
+std::uint64_t interesting_float(Random &random) {
+    constexpr std::uint32_t kSingles[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000,
+                                          0x7fc00000, 0xffc12345, 0x7f812345, 1,          0x807fffff, 0x00800000,
+                                          0x7f7fffff, 0x4f000000, 0xcf000000, 0x5f000000, 0x3effffff, 0x4effffff};
+    constexpr std::uint64_t kDoubles[] = {0, 1ull << 63, 0x3ff0000000000000, 0xbff8000000000000, 0x7ff0000000000000,
+                                          0xfff0000000000000, 0x7ff8000000000000, 0xfff8000000001234,
+                                          0x7ff0000000001234, 1, 0x800fffffffffffff, 0x0010000000000000,
+                                          0x7fefffffffffffff, 0x41e0000000000000, 0xc1e0000000200000,
+                                          0x43e0000000000000, 0x36a0000000000000, 0x47f0000000000000};
+    const auto single = [&] {
+        return random.one_in(2) ? kSingles[random.below(std::size(kSingles))]
+                                : static_cast<std::uint32_t>(random.next() >> 32);
+    };
+    switch (random.below(4)) {
+    case 0: return kDoubles[random.below(std::size(kDoubles))];
+    case 1: return random.interesting();
+    // A double near one, so that sums and products stay in range.
+    case 2: return (random.next() & 0x800fffffffffffff) | (0x3e0ull + random.below(64)) << 52;
+    default: return std::uint64_t{single()} << 32 | single();
+    }
+}
+
+void random_float_state(FloatState &f, Random &random) {
+    f.used = true;
+    for (auto &lanes : f.xmm) {
+        for (std::uint64_t &lane : lanes) {
+            lane = interesting_float(random);
+        }
+    }
+    random_x87(f, random, random.one_in(2));
+    f.mxcsr = 0x1f80 | (random.below(4) << 13) | (random.next() & 0x3f);
+    if (random.one_in(3)) {
+        f.mxcsr |= static_cast<std::uint32_t>(random.next() & 0x8040); // FTZ, DAZ
+    }
+    if (random.one_in(6)) {
+        // Not underflow (bit 11): an exact denormal result raises it only where it is unmasked, and the translation runs masked.
+        f.mxcsr &= ~static_cast<std::uint32_t>(random.next() & 0x1780);
+    }
+}
 
 DecodeMode decode_mode(CodeSize size, FeatureSet features) {
     DecodeMode mode;
@@ -219,6 +289,13 @@ Snapshot random_state(Encoded &e, CodeSize size, Random &random) {
         if (!random.one_in(3)) {
             s.gpr[kRdx] = random.one_in(2) ? 0 : ~0ull;
         }
+    }
+    constexpr unsigned kFloating = kRowX87 | kRowMmx | kRowSse | kRowFpuSave;
+    if ((row.flags & kFloating) != 0 || row.mnemonic == "wait") {
+        random_float_state(s.fp, random);
+    }
+    if (row.mnemonic == "maskmovq" || row.mnemonic == "maskmovdqu") {
+        s.gpr[kRdi] = local(pick_address(random));
     }
     s.gpr[kRbp] = local(kDataAddress + 0x400 + (random.below(0x1000) & ~7u));
     s.gpr[kRsp] = local(kDataAddress + 0x400 + (random.below(0x1000) & ~7u));

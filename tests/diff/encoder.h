@@ -20,6 +20,11 @@ struct Encoded {
 /// For the address `at`. nullopt: the row does not exist in this code size (or chance did not hit it).
 std::optional<Encoded> encode_row(RowId row, CodeSize size, FeatureSet features, Random &random, std::uint64_t at);
 
+/// A pair of singles or a double at which arithmetic changes its mind, or anything.
+std::uint64_t interesting_float(Random &random);
+/// Random x87, MMX and SSE state.
+void random_float_state(FloatState &state, Random &random);
+
 /// Random registers and flags for the instruction, which will lie at kStart.
 Snapshot random_state(Encoded &encoded, CodeSize size, Random &random);
 

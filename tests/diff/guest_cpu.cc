@@ -2,6 +2,7 @@
 
 #include "rhea/target/x86/registers.h"
 #include "target/x86/cpu.h"
+#include "target/x86/fpu/x87_image.h"
 #include "target/x86/translate/translate.h"
 
 #include <algorithm>
@@ -46,6 +47,8 @@ Ending ending_of(unsigned vector) {
     case kVectorDB: return Ending::kDebug;
     case kVectorBP: return Ending::kBreakpoint;
     case kVectorUD: return Ending::kUndefined;
+    case kVectorMF:
+    case kVectorXM: return Ending::kFloat;
     default: return Ending::kMemory; // what the host shows as a segmentation violation
     }
 }
@@ -56,6 +59,32 @@ CpuModel make_model() {
         throw std::runtime_error("no CPU model 'max'");
     }
     return *model;
+}
+
+void set_float_state(CpuState &s, const FloatState &f) {
+    FxImage image{};
+    image.fcw = f.fcw, image.fsw = f.fsw, image.tags = f.tags;
+    image.mxcsr = f.mxcsr;
+    for (unsigned n = 0; n < 8; n++) {
+        image.st[n] = {f.mantissa[n], f.sign_exponent[n], {}};
+    }
+    image.xmm = f.xmm;
+    take_fxsave(s, true, true, image);
+}
+
+FloatState get_float_state(const CpuState &s) {
+    FxImage image;
+    make_fxsave(s, true, true, image);
+    FloatState f;
+    f.used = true;
+    f.fcw = image.fcw, f.fsw = image.fsw, f.tags = image.tags;
+    f.mxcsr = image.mxcsr;
+    for (unsigned n = 0; n < 8; n++) {
+        f.mantissa[n] = image.st[n].mantissa;
+        f.sign_exponent[n] = image.st[n].sign_exponent;
+    }
+    f.xmm = image.xmm;
+    return f;
 }
 
 } // namespace
@@ -155,6 +184,7 @@ void GuestCpu::set_state(const Snapshot &before, CodeSize size) {
     tcg::set_raw_flags(s.head, before.flags & tcg::kArithFlags);
     s.df = (before.flags & kDirectionFlag) != 0 ? ~0ull : 1;
     s.head.pc = before.rip;
+    set_float_state(s, before.fp);
     update_mode(Cpu::of(state_));
 }
 
@@ -184,6 +214,9 @@ Snapshot GuestCpu::get_state(const Snapshot &before, CodeSize size) const {
     after.fs_base = s.seg_base[kFs], after.gs_base = s.seg_base[kGs];
     for (unsigned n = 0; n < kSegCount; n++) {
         after.selectors[n] = s.seg[n].selector;
+    }
+    if (before.fp.used) {
+        after.fp = get_float_state(s);
     }
     if (s.head.exception_pending != 0) {
         after.ending = ending_of(s.exception_vector);

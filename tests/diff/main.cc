@@ -114,11 +114,6 @@ void run_row(Runner &runner, RowId row, const Options &options, FeatureSet featu
         totals.reasons[(r.flags & kRowRandom) != 0 ? "result differs each time" : "needs an operating system's state"]++;
         return;
     }
-    if ((r.flags & (kRowX87 | kRowMmx | kRowSse | kRowFpuSave)) != 0) {
-        totals.interpreter++;
-        totals.reasons["vector and x87 state is not compared yet"]++;
-        return;
-    }
     unsigned compared = 0, failures = 0;
     for (const CodeSize size : {CodeSize::k64, CodeSize::k32, CodeSize::k16}) {
         if (!runner.has(size)) {

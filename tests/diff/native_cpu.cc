@@ -77,9 +77,33 @@ Snapshot read_back(const user_regs_struct &regs) {
     return s;
 }
 
+void fill(user_fpregs_struct &regs, const FloatState &f) {
+    regs = {};
+    regs.cwd = f.fcw, regs.swd = f.fsw, regs.ftw = f.tags;
+    regs.mxcsr = f.mxcsr;
+    for (unsigned n = 0; n < 8; n++) {
+        std::memcpy(&regs.st_space[4 * n], &f.mantissa[n], 8);
+        std::memcpy(&regs.st_space[4 * n + 2], &f.sign_exponent[n], 2);
+    }
+    std::memcpy(regs.xmm_space, f.xmm.data(), sizeof regs.xmm_space);
+}
+
+FloatState read_back(const user_fpregs_struct &regs) {
+    FloatState f;
+    f.used = true;
+    f.fcw = regs.cwd, f.fsw = regs.swd, f.tags = static_cast<std::uint8_t>(regs.ftw);
+    f.mxcsr = regs.mxcsr;
+    for (unsigned n = 0; n < 8; n++) {
+        std::memcpy(&f.mantissa[n], &regs.st_space[4 * n], 8);
+        std::memcpy(&f.sign_exponent[n], &regs.st_space[4 * n + 2], 2);
+    }
+    std::memcpy(f.xmm.data(), regs.xmm_space, sizeof regs.xmm_space);
+    return f;
+}
+
 Ending ending_of(const siginfo_t &info) {
     switch (info.si_signo) {
-    case SIGFPE: return Ending::kDivide;
+    case SIGFPE: return info.si_code == FPE_INTDIV ? Ending::kDivide : Ending::kFloat;
     case SIGILL: return Ending::kUndefined;
     case SIGSEGV:
     case SIGBUS: return Ending::kMemory;
@@ -135,12 +159,20 @@ Snapshot NativeCpu::run(Snapshot &before, CodeSize size, bool to_breakpoint) {
         return after;
     }
     fill(regs, before, size);
+    user_fpregs_struct float_regs;
+    fill(float_regs, before.fp);
+    if (before.fp.used && ptrace(PTRACE_SETFPREGS, child_, nullptr, &float_regs) != 0) {
+        return after;
+    }
     if (ptrace(PTRACE_SETREGS, child_, nullptr, &regs) != 0 || !go(!to_breakpoint) ||
         ptrace(PTRACE_GETSIGINFO, child_, nullptr, &info) != 0 ||
         ptrace(PTRACE_GETREGS, child_, nullptr, &regs) != 0) {
         return after;
     }
     after = read_back(regs);
+    if (before.fp.used && ptrace(PTRACE_GETFPREGS, child_, nullptr, &float_regs) == 0) {
+        after.fp = read_back(float_regs);
+    }
     after.ending = ending_of(info);
     if (to_breakpoint && after.ending == Ending::kBreakpoint) {
         after.ending = Ending::kDone;

@@ -30,7 +30,7 @@ public:
     const std::string &report() const { return report_; }
 
 private:
-    void fill_data(Random &random);
+    void fill_data(Random &random, bool floats);
     void restore_data();
     void make_report(std::size_t length, CodeSize size, const Snapshot &before, const Snapshot &native,
                      const Snapshot &translated, const std::string &differences);

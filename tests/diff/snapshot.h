@@ -14,11 +14,23 @@ inline constexpr std::uint32_t kComparedFlags = tcg::kArithFlags | kDirectionFla
 enum class CodeSize : std::uint8_t { k16, k32, k64 };
 
 /// What ended the case.
-enum class Ending : std::uint8_t { kDone, kDivide, kDebug, kBreakpoint, kUndefined, kMemory, kOther };
+enum class Ending : std::uint8_t { kDone, kDivide, kDebug, kBreakpoint, kUndefined, kMemory, kFloat, kOther };
 constexpr const char *ending_name(Ending ending) {
-    constexpr const char *kNames[] = {"done", "#DE", "#DB", "#BP", "#UD", "#PF/#GP/#SS", "other"};
+    constexpr const char *kNames[] = {"done", "#DE", "#DB", "#BP", "#UD", "#PF/#GP/#SS", "#MF/#XM", "other"};
     return kNames[static_cast<unsigned>(ending)];
 }
+
+/// x87, MMX and SSE registers. Only cases of such instructions have them.
+struct FloatState {
+    bool used = false;
+    std::uint16_t fcw = 0x37f, fsw = 0; ///< with TOP
+    std::uint8_t tags = 0;              ///< as FXSAVE has them: 1 is not empty
+    std::uint32_t mxcsr = 0x1f80;
+    std::array<std::uint64_t, 8> mantissa{}; ///< ST(0) first
+    std::array<std::uint16_t, 8> sign_exponent{};
+    std::array<std::array<std::uint64_t, 2>, 16> xmm{};
+    bool operator==(const FloatState &) const = default;
+};
 
 struct Snapshot {
     std::array<std::uint64_t, 16> gpr{};
@@ -28,6 +40,7 @@ struct Snapshot {
     std::array<std::uint16_t, kSegCount> selectors{};
     Ending ending = Ending::kDone;
     std::uint64_t fault_address = 0; ///< 0 when unknown
+    FloatState fp;
     bool operator==(const Snapshot &) const = default;
 };
 

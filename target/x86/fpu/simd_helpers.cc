@@ -50,11 +50,10 @@ std::uint64_t helper_simd_check(CpuState *state, std::uint64_t a, std::uint64_t,
     return 0;
 }
 
-std::uint64_t helper_mask_probe(CpuState *state, std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+/// Also with a mask that stores nothing: CPUs differ, this is what AMD's do.
+std::uint64_t helper_mask_probe(CpuState *state, std::uint64_t a, std::uint64_t b, std::uint64_t) {
     return guarded(state, [&](Cpu &cpu) -> std::uint64_t {
-        if (c != 0) {
-            probe_write_linear(cpu, a, b, cpu.as_current());
-        }
+        probe_write_linear(cpu, a, b, cpu.as_current());
         return 0;
     });
 }

@@ -65,6 +65,7 @@ private:
             t_.undefined();
         } else if (allowed()) {
             peek_next();
+            check_x87();
             emitter_of(t_.insn.row_id)(t_);
             t_.end_insn();
         }
@@ -100,6 +101,20 @@ private:
             return false;
         }
         return true;
+    }
+
+    /// MMX instructions report pending x87 exceptions before anything else.
+    void check_x87() {
+        bool mmx = (t_.insn.row().flags & kRowMmx) != 0;
+        for (const Operand &operand : t_.insn.operands) {
+            mmx = mmx || operand.kind == Operand::Kind::kMmx;
+        }
+        if ((t_.insn.row().flags & (kRowX87 | kRowFpuSave)) != 0) {
+            t_.x87_checked = false;
+        } else if (mmx && !t_.x87_checked) {
+            t_.call(HelperId::fwait, Type::kNone);
+            t_.x87_checked = true;
+        }
     }
 
     /// STI and MOV SS keep the next instruction in their block where it is known to be whole.

@@ -34,13 +34,13 @@ template void mmx_pack<Op::packuswb>(Translator &);
 template <Op kOp>
 void convert_from_mmx(Translator &t) {
     const ValueId source = read_vector(t, 1);
+    if (is_mmx(t.op(1))) {
+        enter_mmx(t); // #XM finds it done
+    }
     const ValueId value = vector_value(t, kOp, {source});
     write_vector(t, 0,
                  kOp == Op::cvtdq2pd ? value
                                      : t.b.emit(Op::blendpd, Type::kV128, {read_vector(t, 0), value}, 0, 1));
-    if (is_mmx(t.op(1))) {
-        enter_mmx(t);
-    }
 }
 template void convert_from_mmx<Op::cvtdq2ps>(Translator &);
 template void convert_from_mmx<Op::cvtdq2pd>(Translator &);
@@ -49,6 +49,7 @@ template void convert_from_mmx<Op::cvtdq2pd>(Translator &);
 template <Op kOp>
 void convert_to_mmx(Translator &t) {
     const ValueId source = read_vector(t, 1);
+    enter_mmx(t); // #XM finds it done
     const bool half = kOp == Op::cvtps2dq || kOp == Op::cvttps2dq;
     write_vector(t, 0, vector_value(t, kOp, {half ? t.b.emit(Op::movq_v, Type::kV128, {source}) : source}));
 }
@@ -57,6 +58,9 @@ template void convert_to_mmx<Op::cvttps2dq>(Translator &);
 template void convert_to_mmx<Op::cvtpd2dq>(Translator &);
 template void convert_to_mmx<Op::cvttpd2dq>(Translator &);
 
-void emms(Translator &t) { t.set_slot(kSlotFtw, t.b.konst(Type::kI16, 0xff)); }
+void emms(Translator &t) {
+    enter_mmx(t);
+    t.set_slot(kSlotFtw, t.b.konst(Type::kI16, 0xff));
+}
 
 } // namespace rhea::target::x86::emit

@@ -92,16 +92,16 @@ void mask_move(Translator &t) {
     const unsigned segment = t.insn.segment_override != kNoReg ? t.insn.segment_override : unsigned{kDs};
     const bool wide = !is_mmx(t.op(0));
     const unsigned size = wide ? 16 : 8;
+    if (!wide) {
+        enter_mmx(t); // a fault finds it done
+    }
     const ValueId address = t.access(segment, t.masked(t.gpr(kRdi), t.insn.address_size), size, true);
     const ValueId data = read_vector(t, 0), mask = read_vector(t, 1);
-    const ValueId signs = t.b.emit(Op::pmovmskb, Type::kI32, {mask});
-    t.call(HelperId::mask_probe, Type::kNone, {address, t.k(size), t.b.zext(t.is_not_zero(signs), Type::kI64)});
+    t.call(HelperId::mask_probe, Type::kNone, {address, t.k(size)});
     t.call(HelperId::mask_move, Type::kNone, {address, low_part(t, data, 8), low_part(t, mask, 8)});
     if (wide) {
         const auto high = [&](ValueId v) { return t.b.emit(Op::pextrq, Type::kI64, {v}, 0, 1); };
         t.call(HelperId::mask_move, Type::kNone, {t.b.add_imm(address, 8), high(data), high(mask)});
-    } else {
-        enter_mmx(t);
     }
 }
 

@@ -132,6 +132,9 @@ public:
     void begin_insn();
     void end_insn();
 
+    // ---- MMX: #MF is looked for once, until an x87 instruction may have caused another ----
+    bool x87_checked = false;
+
     // ---- more bytes: for STI, is there a whole next instruction in this page? ----
     bool next_is_whole = false;
 
