@@ -38,6 +38,9 @@ constexpr Effect kEffects[] = {
     // A count in CL may be 0: then nothing is defined.
     {"shl", 0, 0, kAF | kOF | kCF}, {"shr", 0, 0, kAF | kOF | kCF}, {"sar", 0, 0, kAF | kOF}, {"shld", 0, 0, kAF | kOF | kCF},
     {"shrd", 0, 0, kAF | kOF | kCF}, {"rol", 0, 0, kOF}, {"ror", 0, 0, kOF}, {"rcl", kCF, 0, kOF}, {"rcr", kCF, 0, kOF},
+    {"fcmovb", kCF, 0, 0}, {"fcmovnb", kCF, 0, 0}, {"fcmove", kZF, 0, 0}, {"fcmovne", kZF, 0, 0},
+    {"fcmovbe", kCF | kZF, 0, 0}, {"fcmovnbe", kCF | kZF, 0, 0}, {"fcmovu", kPF, 0, 0}, {"fcmovnu", kPF, 0, 0},
+    {"ucomiss", 0, kAll, 0}, {"ucomisd", 0, kAll, 0}, {"comiss", 0, kAll, 0}, {"comisd", 0, kAll, 0},
     {"loope", kZF, 0, 0}, {"loopne", kZF, 0, 0}, {"into", kOF, 0, 0},
 };
 
