@@ -87,7 +87,8 @@ void PcMachine::build_interrupt_controllers(core::Accelerator &accelerator) {
     io_apic_->map(memory_root());
     apic_bus_.map(memory_root());
     apic_bus_.add_eoi_listener(*io_apic_);
-    pic_->connect_output(apic_bus_.lint0());
+    int_splitter_ = std::make_unique<IrqSplitter>(std::vector<core::IrqLine>{apic_bus_.lint0(), io_apic_->pin(0)});
+    pic_->connect_output(int_splitter_->line());
     router_ = &add_device<GsiRouter>("gsi", pic_, io_apic_);
 }
 
@@ -114,9 +115,9 @@ void PcMachine::build_platform_devices() {
     static constexpr unsigned kSerialIrq[] = {4, 3, 4, 3};
     if (pic_)
         add_device<I8254>("isa/pit", clocks(), router_->isa(0)).map(io_root());
-    add_device<Mc146818>("isa/rtc", clocks(), router_->isa(8),
-                         Mc146818::Config{.offset_ns = config().rtc_offset_ns, .local_time = config().rtc_local})
-        .map(io_root());
+    rtc_ = &add_device<Mc146818>("isa/rtc", clocks(), router_->isa(8),
+                                 Mc146818::Config{.offset_ns = config().rtc_offset_ns, .local_time = config().rtc_local});
+    rtc_->map(io_root());
     for (std::size_t i = 0; i < config().serials.size() && i < 4; ++i) {
         if (!config().serials[i])
             continue;
@@ -232,6 +233,8 @@ util::Result<void> PcMachine::build(core::Accelerator &accelerator) {
         build_platform_devices();
         done = build_chipset();
     }
+    if (done)
+        done = build_firmware_config();
     if (done)
         done = build_option_devices();
     if (done)

@@ -11,6 +11,7 @@
 #include <memory>
 
 namespace rhea::hw {
+class Mc146818;
 class Piix4Pm;
 }
 
@@ -30,6 +31,7 @@ private:
     util::Result<void> build_cpus(core::Accelerator &accelerator);
     void build_platform_devices();
     util::Result<void> build_chipset();
+    util::Result<void> build_firmware_config();
     util::Result<void> build_option_devices();
     util::Result<void> prepare_kernel();
 
@@ -39,6 +41,8 @@ private:
     ApicBus apic_bus_;
     std::unique_ptr<PciBus> pci_bus_;
     Piix4Pm *pm_ = nullptr;
+    Mc146818 *rtc_ = nullptr;
+    std::unique_ptr<IrqSplitter> int_splitter_; ///< the 8259 pair's INT: LINT0 and I/O APIC pin 0
     IsaPic *pic_ = nullptr;
     IoApic *io_apic_ = nullptr;
     GsiRouter *router_ = nullptr;
