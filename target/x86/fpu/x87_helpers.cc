@@ -68,6 +68,10 @@ std::uint64_t helper_x87_store_high(CpuState *state, std::uint64_t a, std::uint6
     if (report_pending(*state)) {
         return b;
     }
+    const X87Info info = X87Info::unpack(a);
+    if (info.opcode >> 8 == 3 && (state->ftw >> (state->fpu_top & 7) & 1) == 0) {
+        return state->fpr[state->fpu_top & 7].sign_exponent; // FSTP of a register that is not empty: as it is
+    }
     CpuState copy;
     copy.fcw = state->fcw;
     copy.fsw = state->fsw;
@@ -77,7 +81,7 @@ std::uint64_t helper_x87_store_high(CpuState *state, std::uint64_t a, std::uint6
         copy.fpr[n] = state->fpr[n];
     }
     X87Operand operand{0, static_cast<std::uint16_t>(b)};
-    run_x87(copy, X87Info::unpack(a).opcode, operand);
+    run_x87(copy, info.opcode, operand);
     return operand.high;
 }
 
