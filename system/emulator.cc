@@ -228,6 +228,13 @@ Result<void> Emulator::start() {
     if (auto done = open_character_devices(); !done) {
         return done;
     }
+    // From here on nothing waits for long: a signal is the main loop's to handle.
+    signals_.watch(loop_, [this](int signal, int sender) {
+        tell(sender != 0 ? fmt::format("terminating on signal {} from pid {}{}", signal, sender,
+                                       process_name(sender))
+                         : fmt::format("terminating on signal {}", signal));
+        vm_.request_shutdown(core::ShutdownCause::kHostSignal);
+    });
     if (auto done = build_machine(); !done) {
         return done;
     }
@@ -244,12 +251,6 @@ Result<int> Emulator::run() {
     if (auto done = start(); !done) {
         return fail(done.error());
     }
-    signals_.watch(loop_, [this](int signal, int sender) {
-        tell(sender != 0 ? fmt::format("terminating on signal {} from pid {}{}", signal, sender,
-                                       process_name(sender))
-                         : fmt::format("terminating on signal {}", signal));
-        vm_.request_shutdown(core::ShutdownCause::kHostSignal);
-    });
     daemon_.report_ready();
     if (!line_.start_stopped) {
         if (auto done = vm_.cont(); !done) {
