@@ -171,6 +171,7 @@ private:
     void emit_carry(const CarryPlan &plan);
     FlagsPlan plan_flags(ValueId f);
     void emit_store_flags(const FlagsPlan &plan);
+    void store_state_carry();
     void store_flags_now();             ///< current flags to the state, inline
     void protect_state_flags();
     void describe(ValueId f, DescWriter &out);

@@ -115,32 +115,11 @@ void BlockCompiler::emit_store_flags(const FlagsPlan &plan) {
         a().bytes({desc_bytes_.data() + plan.desc_begin, plan.desc_end - plan.desc_begin});
         return;
     }
-    const std::int32_t source2 = Layout::head(offsetof(VcpuHead, cc_src2));
-    if (plan.source2 == FlagsPlan::Source2::kImmediate) {
-        a().mov(8, state_mem(source2), static_cast<std::int32_t>(plan.immediate));
-    } else if (plan.source2 == FlagsPlan::Source2::kCarry) {
-        if (plan.carry.kind == CarryPlan::Kind::kConstant) {
-            a().mov(8, state_mem(source2), plan.carry.index);
-        } else if (plan.carry.kind == CarryPlan::Kind::kState) {
-            // After inc and dec the carry is where we want it.
-            const Gpr t = temp();
-            Label there;
-            a().mov(4, t, head_mem(offsetof(VcpuHead, cc_op)));
-            a().sub(4, t, static_cast<std::int32_t>(cc_op(FlagsKind::kInc, 1)));
-            a().cmp(4, t, static_cast<std::int32_t>(cc_op(FlagsKind::kDec, 8) - cc_op(FlagsKind::kInc, 1)));
-            a().jcc(Cond::kBE, there, Reach::kShort);
-            a().call(thunks_.carry_to_src2);
-            a().bind(there);
-            drop_temp(t);
-        } else {
-            emit_carry(plan.carry);
-            const Gpr t = temp();
-            a().setcc(Cond::kB, t);
-            a().movzx(1, t, t);
-            a().mov(8, state_mem(source2), t);
-            drop_temp(t);
-        }
-    }
+    // The carry of the state's own triple is read before that is overwritten; any other comes last, when the registers
+    // of the rest are free.
+    const bool from_state = plan.source2 == FlagsPlan::Source2::kCarry && plan.carry.kind == CarryPlan::Kind::kState;
+    if (from_state)
+        store_state_carry();
     const std::int32_t dst = Layout::head(offsetof(VcpuHead, cc_dst));
     if (plan.has_and) {
         const Gpr t = temp();
@@ -153,7 +132,36 @@ void BlockCompiler::emit_store_flags(const FlagsPlan &plan) {
     }
     if (plan.src.kind != Loc::Kind::kNone)
         store_loc(Layout::head(offsetof(VcpuHead, cc_src)), plan.src, 8);
+    const std::int32_t source2 = Layout::head(offsetof(VcpuHead, cc_src2));
+    if (plan.source2 == FlagsPlan::Source2::kImmediate) {
+        a().mov(8, state_mem(source2), static_cast<std::int32_t>(plan.immediate));
+    } else if (plan.source2 == FlagsPlan::Source2::kCarry && plan.carry.kind == CarryPlan::Kind::kConstant) {
+        a().mov(8, state_mem(source2), plan.carry.index);
+    } else if (plan.source2 == FlagsPlan::Source2::kCarry && !from_state) {
+        if (cold_mode_)
+            cold_free_ |= (mask_of(plan.dst) | mask_of(plan.src)) & kScratchMask &
+                          ~(mask_of(plan.carry.a) | mask_of(plan.carry.b));
+        emit_carry(plan.carry);
+        const Gpr t = temp();
+        a().setcc(Cond::kB, t);
+        a().movzx(1, t, t);
+        a().mov(8, state_mem(source2), t);
+        drop_temp(t);
+    }
     a().mov(4, head_mem(offsetof(VcpuHead, cc_op)), static_cast<std::int32_t>(plan.cc));
+}
+
+/// cc_src2 := the carry of the state's flags. After inc and dec it is there already.
+void BlockCompiler::store_state_carry() {
+    const Gpr t = temp();
+    Label there;
+    a().mov(4, t, head_mem(offsetof(VcpuHead, cc_op)));
+    a().sub(4, t, static_cast<std::int32_t>(cc_op(FlagsKind::kInc, 1)));
+    a().cmp(4, t, static_cast<std::int32_t>(cc_op(FlagsKind::kDec, 8) - cc_op(FlagsKind::kInc, 1)));
+    a().jcc(Cond::kBE, there, Reach::kShort);
+    a().call(thunks_.carry_to_src2);
+    a().bind(there);
+    drop_temp(t);
 }
 
 /// The state's flags are about to be overwritten: values that mean them and are wanted later get a place of their own.
