@@ -152,19 +152,20 @@ bool TcgVcpu::compile(TranslationBlock &block) {
     passes::run(ir_, guest);
     if (util::log_enabled(util::kLogOpOpt))
         util::log_write(util::kLogOpOpt, "OP after optimization: mode {:x} offset {:#x}\n{}\n", ir_.mode, ir_.page_offset, ir::print(ir_, guest));
-    for (int attempt = 0; attempt < 2; ++attempt) {
-        CodeBuffer buffer = code_->allocate(kMaxBlockBytes);
-        if (buffer.write && generator_->compile(ir_, buffer, compiled_)) {
-            code_->commit(buffer, compiled_.size);
-            block.entry = compiled_.entry;
-            block.code_size = compiled_.size;
-            block.exits.swap(compiled_.exits);
-            block.side_table.bytes.swap(compiled_.side_table.bytes);
-            return true;
-        }
+    CodeBuffer buffer = code_->allocate(kMaxBlockBytes);
+    if (!buffer.write || buffer.capacity < kMaxBlockBytes) {
         drop_all_code();
+        buffer = code_->allocate(kMaxBlockBytes);
     }
-    block.ir = std::make_unique<ir::Block>(ir_); // larger than any buffer: the interpreter takes it
+    if (buffer.write && buffer.capacity >= kMaxBlockBytes && generator_->compile(ir_, buffer, compiled_)) {
+        code_->commit(buffer, compiled_.size);
+        block.entry = compiled_.entry;
+        block.code_size = compiled_.size;
+        block.exits.swap(compiled_.exits);
+        block.side_table.bytes.swap(compiled_.side_table.bytes);
+        return true;
+    }
+    block.ir = std::make_unique<ir::Block>(ir_); // what the generator cannot do, the interpreter does
     return true;
 }
 
