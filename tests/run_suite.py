@@ -36,10 +36,11 @@ class Outcome:
     skips: list = field(default_factory=list)  # (case, reason)
 
 
-def run(test, timeout):
-    """Runs one test of meson's list. Returns (exit code or None on timeout, output)."""
+def run(test, timeout, build_dir=None):
+    """Runs one test of meson's list, in the build folder as meson does: arguments that name built
+    files are relative to it. Returns (exit code or None on timeout, output)."""
     environment = dict(os.environ, **test.get("env", {}))
-    process = subprocess.Popen(test["cmd"], cwd=test.get("workdir"), env=environment,
+    process = subprocess.Popen(test["cmd"], cwd=test.get("workdir") or build_dir, env=environment,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True)
     try:
@@ -94,11 +95,11 @@ def read_gtest(outcome, code, output, timeout):
         outcome.failures.append((outcome.name, f"{output}\n{how_it_ended(code, timeout)}"))
 
 
-def run_test(test, slowdown):
+def run_test(test, slowdown, build_dir=None):
     name = test["name"]
     timeout = test["timeout"] * slowdown if test["timeout"] > 0 else None
     outcome = Outcome(name)
-    code, output = run(test, timeout)
+    code, output = run(test, timeout, build_dir)
     if test["protocol"] == "gtest":
         read_gtest(outcome, code, output, timeout)
     elif code == 0:
@@ -159,7 +160,8 @@ def main():
 
     def run_all(group, jobs):
         with ThreadPoolExecutor(jobs) as pool:
-            for outcome in pool.map(lambda test: run_test(test, slowdown), group):
+            for outcome in pool.map(lambda test: run_test(test, slowdown, arguments.build_dir),
+                                    group):
                 report(outcome)
                 outcomes.append(outcome)
 

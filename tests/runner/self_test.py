@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Shows that run_suite.py counts cases, failures, skips, crashes and hangs as what they are."""
 
+import os
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -68,6 +70,13 @@ class RunnerTest(unittest.TestCase):
         outcome = self.run_script("text\nno network here\n", 77, "exitcode")
         self.assert_counts(outcome, 0, 0, 1)
         self.assertEqual(outcome.skips[0][1], "no network here")
+
+    def test_runs_in_the_build_folder(self):
+        test = {"name": "t", "cmd": [sys.executable, "-c", "import os; print(os.getcwd())"],
+                "env": {}, "workdir": None}
+        with tempfile.TemporaryDirectory() as folder:
+            _, output = run_suite.run(test, 20, folder)
+            self.assertEqual(output.strip(), os.path.realpath(folder))
 
     def test_selection(self):
         tests = [{"name": "a", "suite": ["rhea:unit"], "priority": 0},
