@@ -44,6 +44,7 @@ public:
     }
 
     tcg::CodeExit run(tcg::VcpuHead *state, const tcg::ir::Block &block) override {
+        ++runs_;
         block_ = block;
         tcg::passes::run(block_, guest_);
         code_ = {};
@@ -51,7 +52,7 @@ public:
         std::uint8_t *free = memory_ + thunk_bytes_;
         if (!generator_->compile(block_, {free, free, kCodeBytes - thunk_bytes_}, code_)) {
             // As the run loop does: what the generator cannot place is interpreted. Rare, or something is wrong.
-            if (++refused_ > kMaxRefused) {
+            if (++refused_ > kMaxRefused + runs_ / 20000) {
                 throw std::runtime_error("the code generator refuses too many blocks; the last one:\n" +
                                          tcg::ir::print(block_, guest_));
             }
@@ -83,6 +84,7 @@ private:
     std::unique_ptr<tcg::CodeGenerator> generator_;
     tcg::Interpreter interpreter_;
     unsigned refused_ = 0;
+    std::uint64_t runs_ = 0;
     std::uint8_t *memory_ = nullptr;
     std::size_t thunk_bytes_ = 0;
     tcg::ir::Block block_;

@@ -96,6 +96,9 @@ class VmTest : public testing::Test {
         }
     }
 
+    // What the vCPU's body uses, which its thread does until vm_ is gone.
+    std::atomic<bool> fault_{true};
+    std::atomic<unsigned> after_{0};
     util::EventLoop loop_;
     std::string told_;
     Vm vm_;
@@ -163,9 +166,8 @@ TEST_F(VmTest, AHaltedVcpuWaitsForItsInterrupt) {
 }
 
 TEST_F(VmTest, ATripleFaultResets) {
-    std::atomic<bool> fault{true};
     start([&]() -> std::optional<core::VcpuExit> {
-        if (fault.exchange(false)) {
+        if (fault_.exchange(false)) {
             return core::vcpu_exit::Shutdown{};
         }
         return std::nullopt;
@@ -177,20 +179,19 @@ TEST_F(VmTest, ATripleFaultResets) {
 }
 
 TEST_F(VmTest, NothingRunsBetweenARequestAndItsHandling) {
-    std::atomic<unsigned> after{0};
     start([&]() -> std::optional<core::VcpuExit> {
-        if (after++ == 0) {
+        if (after_++ == 0) {
             vm_.request_reset(ShutdownCause::kGuestReset);
         }
         return std::nullopt;
     });
-    while (after == 0) {
+    while (after_ == 0) {
         std::this_thread::yield();
     }
     for (int i = 0; i < 1000; ++i) {
         std::this_thread::yield();
     }
-    EXPECT_EQ(after, 1u);  // the main loop has not run yet
+    EXPECT_EQ(after_, 1u);  // the main loop has not run yet
     wait_for([&] { return vcpu_->resets == 2; });
 }
 
