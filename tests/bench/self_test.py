@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""The benchmark runner's own logic: lines of the programs, medians, means, table, plot, archive, and
+emulators that hang or die (small shell scripts stand for them)."""
+
+import os
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+sys.dont_write_bytecode = True
+import measure  # noqa: E402
+import report  # noqa: E402
+from measure import Result  # noqa: E402
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def rows():
+    return [report.Row("one", "first", {"native": 1.0, "rhea": 2.0, "qemu": 8.0}),
+            report.Row("two", "first", {"native": 1.0, "rhea": 8.0, "qemu": 2.0}),
+            report.Row("three", "second", {"native": 0.5, "qemu": 5.0},
+                       {"rhea": "skipped: no <AVX2> & more"})]
+
+
+class LinesTest(unittest.TestCase):
+    def test_result(self):
+        parsed = measure.parse_line("bench sieve checksum=00ff ns=1500000\r\n")
+        self.assertEqual(parsed[0], "sieve")
+        self.assertEqual(measure.parse_result(*parsed[1:]), Result(0.0015, "00ff"))
+
+    def test_error_and_skip(self):
+        self.assertEqual(measure.parse_result(*measure.parse_line("bench x error=it broke")[1:]),
+                         Result(error="it broke"))
+        self.assertEqual(measure.parse_result(*measure.parse_line("bench x skip=no AVX")[1:]),
+                         Result(skip="no AVX"))
+
+    def test_other_lines(self):
+        self.assertIsNone(measure.parse_line("[    0.1] bench sieve checksum=1 ns=2"))
+        self.assertTrue(measure.parse_result("checksum", "12 ns=x").error)
+
+
+class NumbersTest(unittest.TestCase):
+    def test_median_of_rounds(self):
+        row = report.make_row("a", "g", {"native": [Result(s, "1") for s in (3.0, 1.0, 2.0)],
+                                         "rhea": [Result(s, "1") for s in (4.0, 8.0)]})
+        self.assertEqual(row.seconds, {"native": 2.0, "rhea": 6.0})
+        self.assertEqual(row.ratio("rhea", "native"), 3.0)
+        self.assertIsNone(row.ratio("qemu", "native"))
+
+    def test_checksum_that_differs(self):
+        row = report.make_row("a", "g", {"native": [Result(1.0, "1")], "rhea": [Result(1.0, "2")],
+                                         "qemu": [Result(1.0, "1")]})
+        self.assertEqual(set(row.seconds), {"native", "qemu"})
+        self.assertIn("checksum 2", row.problems["rhea"])
+
+    def test_error_of_one_round(self):
+        row = report.make_row("a", "g", {"rhea": [Result(1.0, "1"), Result(error="hangs")]})
+        self.assertEqual(row.problems, {"rhea": "error: hangs"})
+        self.assertEqual(row.seconds, {})
+
+    def test_geometric_mean(self):
+        self.assertAlmostEqual(report.geometric_mean([2.0, 8.0, None]), 4.0)
+        self.assertIsNone(report.geometric_mean([None]))
+
+    def test_means_take_rows_that_all_engines_have(self):
+        ratios, count = report.means(rows())
+        self.assertEqual(count, 2)
+        for ratio, expected in zip(ratios, (4.0, 4.0, 1.0)):
+            self.assertAlmostEqual(ratio, expected)
+
+
+class OutputTest(unittest.TestCase):
+    def test_table(self):
+        text = report.table(rows())
+        lines = {line.split("  ")[0]: line.split() for line in text.splitlines() if line[:1].strip()}
+        self.assertEqual(lines["one"][1:], ["1000.00", "2000.00", "8000.00", "2.00", "8.00", "0.25"])
+        self.assertIn("skipped", lines["three"])
+        self.assertIn("three, Rhea: skipped: no <AVX2> & more", text)
+
+    def test_boot_table(self):
+        usage = measure.Usage
+        text = report.boot_table([("flat", "rhea", [usage(0.01, 0.01, 5)]),
+                                  ("flat", "qemu", [usage(0.04, 0.02, 50)]),
+                                  ("big", "rhea", [usage(error="exit status 1")])])
+        self.assertRegex(text, r"flat +Rhea/QEMU +0\.25 +0\.50 +0\.10")
+        self.assertIn("big, Rhea: error: exit status 1", text)
+
+    def test_plot(self):
+        root = ElementTree.fromstring(report.plot(rows(), "a < b & c"))
+        text = [node.text or "" for node in root.iter(SVG + "text")]
+        for label in ("one", "first: mean", "all: mean", "Rhea", "QEMU", "Rhea: skipped", "a < b & c"):
+            self.assertIn(label, text)
+        for node in root.iter(SVG + "rect"):
+            self.assertGreater(float(node.get("width")), 0)
+            self.assertLessEqual(float(node.get("x", 0)) + float(node.get("width")), 900)
+
+    def test_plot_without_native_or_anything(self):
+        some = [report.Row("one", "first", {"rhea": 2.0, "qemu": 1.0})]
+        self.assertIn("QEMU's", report.plot(some))
+        ElementTree.fromstring(report.plot([report.Row("one", "first")]))
+
+
+class GuestTest(unittest.TestCase):
+    def run_script(self, body, names, seconds=5):
+        with tempfile.TemporaryDirectory() as folder:
+            script = os.path.join(folder, "emulator")
+            with open(script, "w", encoding="utf-8") as file:
+                file.write("#!/bin/sh\nfor word; do last=$word; done\n" + body)
+            os.chmod(script, 0o755)
+            guest = measure.Guest(script, "kernel", "archive", "max", 1, seconds)
+            return dict(guest.run(names)), guest
+
+    def test_good(self):
+        got, guest = self.run_script(
+            "echo bench a begin at=0; echo bench a checksum=5 ns=7\n"
+            "echo bench b begin at=1; echo bench b skip=no; echo bench - end at=1000\n", ["a", "b"])
+        self.assertEqual(got["a"], Result(7e-9, "5"))
+        self.assertEqual(got["b"].skip, "no")
+        self.assertEqual(len(guest.clock_ratios), 1)
+
+    def test_death_within_a_program_leaves_the_rest_to_a_new_boot(self):
+        got, _ = self.run_script(
+            "case $last in *bench.programs=a,*) echo bench a begin at=0; echo oh no; exit 3 ;; esac\n"
+            "echo bench b begin at=0; echo bench b checksum=1 ns=1; echo bench - end at=5\n",
+            ["a", "b"])
+        self.assertIn("exit status 3", got["a"].error)
+        self.assertIn("oh no", got["a"].error)
+        self.assertEqual(got["b"].checksum, "1")
+
+    def test_death_before_any_program(self):
+        got, _ = self.run_script("echo no such machine; exit 1\n", ["a", "b"])
+        self.assertEqual(set(got), {"a", "b"})
+        self.assertIn("no such machine", got["b"].error)
+
+    def test_archive(self):
+        archive = measure.initramfs({"init": b"12345"})
+        self.assertEqual(archive[:6], b"070701")
+        self.assertEqual(archive.count(b"070701"), 6)
+        at = archive.index(b"init\0") - 110
+        self.assertEqual(int(archive[at + 54:at + 62], 16), 5)  # the size
+        self.assertEqual((at + 110 + 5) % 4 and -(at + 110 + 5) % 4, archive[at + 115:].index(b"1"))
+
+
+if __name__ == "__main__":
+    unittest.main()
