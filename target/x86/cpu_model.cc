@@ -4,6 +4,9 @@
 #include <initializer_list>
 #include <optional>
 #include <span>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "rhea/util/nearest_name.h"
 
@@ -13,11 +16,11 @@ namespace {
 struct FeatureRow {
     CpuFeature feature;
     std::string_view name;
-    bool translated;
+    unsigned translated;
 };
 constexpr FeatureRow kFeatures[] = {
 #define RHEA_X86_CPU_FEATURE(word, bit, id, name, translated) \
-    {CpuFeature::k_##id, name, translated != 0},
+    {CpuFeature::k_##id, name, translated},
 #include "rhea/target/x86/cpu_features.def"
 #undef RHEA_X86_CPU_FEATURE
 };
@@ -36,6 +39,26 @@ FeatureWords words_of(std::initializer_list<CpuFeature> features) {
     for (const CpuFeature feature : features)
         set_feature(words, feature, true);
     return words;
+}
+
+/// Of this host's CPU, for the words in which features depend on it.
+bool host_has(CpuFeature feature) {
+#if defined(__x86_64__)
+    struct Source {
+        CpuidWord word;
+        unsigned leaf, output;
+    };
+    static constexpr Source kSources[] = {
+        {CpuidWord::k1Ecx, 1, 2}, {CpuidWord::k7Ebx, 7, 1}, {CpuidWord::k7Ecx, 7, 2}};
+    const auto number = static_cast<unsigned>(feature);
+    for (const Source& source : kSources) {
+        unsigned r[4] = {};
+        if (static_cast<unsigned>(source.word) == number / 32 &&
+            __get_cpuid_count(source.leaf, 0, &r[0], &r[1], &r[2], &r[3]) != 0)
+            return (r[source.output] >> (number % 32) & 1) != 0;
+    }
+#endif
+    return false;
 }
 
 using F = CpuFeature;
@@ -300,7 +323,8 @@ void drop_orphans(CpuModel& m) {
 CpuAvailability CpuAvailability::translator() {
     CpuAvailability available;
     for (const FeatureRow& row : kFeatures)
-        set_feature(available.features, row.feature, row.translated);
+        set_feature(available.features, row.feature,
+                    row.translated == 1 || (row.translated == 2 && host_has(row.feature)));
     return available;
 }
 

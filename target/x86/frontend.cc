@@ -60,6 +60,7 @@ constexpr FeaturePair kFeaturePairs[] = {
     {CpuFeature::k_clflushopt, Feature::kClflushopt},
     {CpuFeature::k_clwb, Feature::kClwb},
     {CpuFeature::k_sha_ni, Feature::kSha},
+    {CpuFeature::k_gfni, Feature::kGfni},
     {CpuFeature::k_rdpid, Feature::kRdpid},
     {CpuFeature::k_syscall, Feature::kSyscall},
     {CpuFeature::k_rdtscp, Feature::kRdtscp},

@@ -294,13 +294,23 @@ Snapshot random_state(Encoded &e, CodeSize size, Random &random) {
     if ((row.flags & kFloating) != 0 || row.mnemonic == "wait") {
         random_float_state(s.fp, random);
     }
+    if (row.mnemonic == "dpps" || row.mnemonic == "dppd") {
+        s.fp.mxcsr |= 0x1f80; // an unmasked exception stops them between multiplication and addition: see docs/translator.md
+    }
+    if (row.mnemonic.starts_with("pcmpestr")) {
+        for (const Reg length : {kRax, kRdx}) {
+            s.gpr[length] = random.one_in(4) ? s.gpr[length] : random.below(40) - 20ull;
+        }
+    }
     if (row.mnemonic == "maskmovq" || row.mnemonic == "maskmovdqu") {
         s.gpr[kRdi] = local(pick_address(random));
     }
     s.gpr[kRbp] = local(kDataAddress + 0x400 + (random.below(0x1000) & ~7u));
     s.gpr[kRsp] = local(kDataAddress + 0x400 + (random.below(0x1000) & ~7u));
     if (e.insn.mem_form() && !random.one_in(40)) {
-        aim(e, s, size, pick_address(random));
+        // AMD CPUs take the memory operands of SHA at any address, Intel's want them aligned.
+        const std::uint64_t aligned = row.mnemonic.starts_with("sha") ? ~std::uint64_t{15} : ~std::uint64_t{0};
+        aim(e, s, size, pick_address(random) & aligned);
     }
     if (size == CodeSize::k64) {
         // Jumps to what is no address at all are another matter (which CPU faults where).

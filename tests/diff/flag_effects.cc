@@ -41,6 +41,8 @@ constexpr Effect kEffects[] = {
     {"fcmovb", kCF, 0, 0}, {"fcmovnb", kCF, 0, 0}, {"fcmove", kZF, 0, 0}, {"fcmovne", kZF, 0, 0},
     {"fcmovbe", kCF | kZF, 0, 0}, {"fcmovnbe", kCF | kZF, 0, 0}, {"fcmovu", kPF, 0, 0}, {"fcmovnu", kPF, 0, 0},
     {"ucomiss", 0, kAll, 0}, {"ucomisd", 0, kAll, 0}, {"comiss", 0, kAll, 0}, {"comisd", 0, kAll, 0},
+    {"ptest", 0, kAll, 0}, {"pcmpestri", 0, kAll, 0}, {"pcmpestrm", 0, kAll, 0}, {"pcmpistri", 0, kAll, 0},
+    {"pcmpistrm", 0, kAll, 0},
     {"loope", kZF, 0, 0}, {"loopne", kZF, 0, 0}, {"into", kOF, 0, 0},
 };
 

@@ -308,8 +308,9 @@ private:
         };
         switch (kind) {
         case OperandKind::kNone: return true;
+        case OperandKind::kRmByteMem:
         case OperandKind::kRmWordMem:
-            op.size = insn_.modrm < 0xc0 ? 2 : op.size;
+            op.size = insn_.modrm >= 0xc0 ? op.size : kind == OperandKind::kRmByteMem ? std::uint8_t{1} : std::uint8_t{2};
             [[fallthrough]];
         case OperandKind::kRm:
             if (insn_.modrm >= 0xc0 || ignores_memory_form()) {

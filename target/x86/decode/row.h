@@ -15,7 +15,7 @@ enum class OpcodeMap : std::uint8_t { kOneByte, k0F, k0F38, k0F3A, kCount };
 
 /// Where an operand comes from.
 enum class OperandKind : std::uint8_t {
-    kNone, kRm, kRmWordMem, kMem, kReg, kSeg, kCr, kDr, kVexReg, kOpcodeReg, kFixedRax, kFixedRcx, kFixedRdx, kOne,
+    kNone, kRm, kRmWordMem, kRmByteMem, kMem, kReg, kSeg, kCr, kDr, kVexReg, kOpcodeReg, kFixedRax, kFixedRcx, kFixedRdx, kOne,
     kFixedEs, kFixedCs, kFixedSs, kFixedDs, kFixedFs, kFixedGs, kImm, kImmSigned8, kImmZ, kImmV, kRel8, kRelZ, kFarImm,
     kMoffs, kString, kVecReg, kVecRm, kVecVex, kMmxReg, kMmxRm, kFixedSt0, kStRm,
 };

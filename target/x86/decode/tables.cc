@@ -102,6 +102,7 @@ constexpr bool row_needs_modrm(const Row &row) {
         switch (spec.kind) {
         case OperandKind::kRm:
         case OperandKind::kRmWordMem:
+        case OperandKind::kRmByteMem:
         case OperandKind::kMem:
         case OperandKind::kReg:
         case OperandKind::kSeg:

@@ -30,6 +30,27 @@ template void mmx_pack<Op::packsswb>(Translator &);
 template void mmx_pack<Op::packssdw>(Translator &);
 template void mmx_pack<Op::packuswb>(Translator &);
 
+template void mmx_pack<Op::phaddw>(Translator &);
+template void mmx_pack<Op::phaddd>(Translator &);
+template void mmx_pack<Op::phaddsw>(Translator &);
+template void mmx_pack<Op::phsubw>(Translator &);
+template void mmx_pack<Op::phsubd>(Translator &);
+template void mmx_pack<Op::phsubsw>(Translator &);
+
+/// PSHUFB: three bits of an index count here, so both halves of the table are the same.
+void mmx_shuffle(Translator &t) {
+    const ValueId source = read_vector(t, 1), table = read_vector(t, 0);
+    const ValueId twice = t.b.emit(Op::punpcklqdq, Type::kV128, {table, table});
+    write_vector(t, 0, t.b.emit(Op::pshufb, Type::kV128, {twice, source}));
+}
+
+/// PALIGNR: both operands are one register of the 128-bit kind.
+void mmx_align(Translator &t) {
+    const ValueId source = read_vector(t, 1);
+    const ValueId pair = t.b.emit(Op::punpcklqdq, Type::kV128, {source, read_vector(t, 0)});
+    write_vector(t, 0, t.b.emit(Op::psrldq, Type::kV128, {pair}, 0, t.insn.imm & 0xff));
+}
+
 /// CVTPI2PS keeps the upper half of the destination; CVTPI2PD fills it.
 template <Op kOp>
 void convert_from_mmx(Translator &t) {

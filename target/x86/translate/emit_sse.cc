@@ -11,6 +11,9 @@ constexpr bool is_compare(Op op) {
     return op == Op::cmpps || op == Op::cmppd || op == Op::cmpss || op == Op::cmpsd;
 }
 
+/// SHA of AMD's CPUs does not ask for alignment.
+constexpr bool takes_any_address(Op op) { return op >= Op::sha1nexte && op <= Op::sha256rnds2; }
+
 } // namespace
 
 bool is_mmx(const Operand &operand) { return operand.kind == Operand::Kind::kMmx; }
@@ -24,6 +27,7 @@ ValueId read_vector(Translator &t, unsigned n, bool aligned) {
     }
     const ValueId address = t.mem_address(operand.size, false);
     switch (operand.size) {
+    case 2: return t.b.emit(Op::v_from_i32, Type::kV128, {t.b.zext(t.b.load(Type::kI16, address), Type::kI32)});
     case 4: return t.b.emit(Op::v_from_i32, Type::kV128, {t.b.load(Type::kI32, address)});
     case 8: return t.b.emit(Op::v_from_i64, Type::kV128, {t.b.load(Type::kI64, address)});
     default: return t.b.load(Type::kV128, address, aligned ? tcg::kMemAlign16 : 0);
@@ -65,7 +69,7 @@ void vector_op(Translator &t) {
     const bool only_one = has_immediate(t, 1);
     const bool immediate = only_one || has_immediate(t, 2);
     const std::uint64_t imm = immediate ? t.insn.imm & (is_compare(kOp) ? 7u : 0xffu) : 0;
-    const ValueId source = read_vector(t, only_one ? 0 : 1);
+    const ValueId source = read_vector(t, only_one ? 0 : 1, !takes_any_address(kOp));
     const ValueId value = info.arity == 2 ? vector_value(t, kOp, {read_vector(t, 0), source}, imm)
                                           : vector_value(t, kOp, {source}, imm);
     if (t.op(0).is_reg()) {
@@ -122,6 +126,13 @@ void stmxcsr(Translator &t) {
 #define RHEA_IR_OP(name, result, args, flags, meaning)
 #include "rhea/tcg/vector_ops.def"
 #undef RHEA_IR_OP
+
+template void vector_op<Op::sha1nexte>(Translator &);
+template void vector_op<Op::sha1msg1>(Translator &);
+template void vector_op<Op::sha1msg2>(Translator &);
+template void vector_op<Op::sha1rnds4>(Translator &);
+template void vector_op<Op::sha256msg1>(Translator &);
+template void vector_op<Op::sha256msg2>(Translator &);
 
 template void convert_from_integer<Op::cvtsi2ssl, Op::cvtsi2ssq>(Translator &);
 template void convert_from_integer<Op::cvtsi2sdl, Op::cvtsi2sdq>(Translator &);

@@ -107,7 +107,7 @@ void mask_move(Translator &t) {
 
 void insert_word(Translator &t) {
     const ValueId word = t.read(1);
-    const ValueId wide = t.op(1).is_mem() ? t.b.zext(word, Type::kI32) : t.b.trunc(word, Type::kI32);
+    const ValueId wide = t.op(1).size == 2 ? t.b.zext(word, Type::kI32) : t.b.trunc(word, Type::kI32);
     const std::uint64_t lane = t.insn.imm & (is_mmx(t.op(0)) ? 3 : 7);
     write_vector(t, 0, t.b.emit(Op::pinsrw, Type::kV128, {read_vector(t, 0), wide}, 0, lane));
 }

@@ -37,7 +37,17 @@ void mask_move(Translator &t);
 void insert_word(Translator &t);
 void extract_word(Translator &t);
 
+// ---- SSE3 to SSE4.2 (emit_sse4.cc) ----
+template <Op kOp32, Op kOp64> void insert_lane(Translator &t);
+template <Op kOp32, Op kOp64> void extract_lane(Translator &t);
+void insert_single(Translator &t);
+template <Op kOp> void with_xmm0(Translator &t);
+template <bool kExplicit> void string_index(Translator &t);
+template <bool kExplicit> void string_mask(Translator &t);
+
 // ---- MMX (emit_mmx.cc) ----
+void mmx_shuffle(Translator &t);
+void mmx_align(Translator &t);
 template <Op kOp> void mmx_unpack_high(Translator &t);
 template <Op kOp> void mmx_pack(Translator &t);
 template <Op kOp> void convert_from_mmx(Translator &t);

@@ -18,13 +18,20 @@ Value from_xmm(__m128 x) {
 using int_of_d = std::uint32_t;
 using int_of_q = std::uint64_t;
 
-/// Calls body with the constant that equals imm & 7.
-template <class Body>
+/// Calls body with the constant that equals imm & kMask.
+template <unsigned kMask, class Body>
 void with_constant(std::uint64_t imm, Body body) {
     [&]<unsigned... kN>(std::integer_sequence<unsigned, kN...>) {
-        (void)((kN == (imm & 7) && (body(std::integral_constant<unsigned, kN>{}), true)) || ...);
-    }(std::make_integer_sequence<unsigned, 8>{});
+        (void)((kN == (imm & kMask) && (body(std::integral_constant<unsigned, kN>{}), true)) || ...);
+    }(std::make_integer_sequence<unsigned, kMask + 1>{});
 }
+
+/// The immediate's bits that count, by row.
+namespace immediate {
+constexpr unsigned cmpps = 7, cmppd = 7, cmpss = 7, cmpsd = 7;
+constexpr unsigned roundps = 15, roundpd = 15, roundss = 15, roundsd = 15;
+constexpr unsigned dpps = 0xff, dppd = 0x33;
+}  // namespace immediate
 
 }  // namespace
 
@@ -43,9 +50,17 @@ void with_constant(std::uint64_t imm, Body body) {
     }
 #define RHEA_IR_VOP2I(name, vex, flags, meaning)                                             \
     void name(VectorCall& call) {                                                            \
-        with_constant(call.inst.imm, [&](auto imm) {                                         \
+        with_constant<immediate::name>(call.inst.imm, [&](auto imm) {                        \
             __m128 r = xmm(call.a);                                                          \
             asm volatile(#name " %2, %1, %0" : "+x"(r) : "x"(xmm(call.b)), "i"(imm.value)); \
+            call.result = from_xmm(r);                                                       \
+        });                                                                                  \
+    }
+#define RHEA_IR_VOP1I(name, vex, flags, meaning)                                              \
+    void name(VectorCall& call) {                                                            \
+        with_constant<immediate::name>(call.inst.imm, [&](auto imm) {                        \
+            __m128 r;                                                                        \
+            asm volatile(#name " %2, %1, %0" : "=x"(r) : "x"(xmm(call.a)), "i"(imm.value)); \
             call.result = from_xmm(r);                                                       \
         });                                                                                  \
     }
@@ -70,5 +85,6 @@ void with_constant(std::uint64_t imm, Body body) {
         call.result = {(z ? kZF : 0u) | (p ? kPF : 0u) | (c ? kCF : 0u), 0};   \
     }
 #include "rhea/tcg/vector_float_ops.def"
+#include "rhea/tcg/vector_sse4_float_ops.def"
 
 }  // namespace rhea::tcg::interp::rows

@@ -282,6 +282,10 @@ class Assembler {
     void crc32(unsigned src_size, Gpr dst, Gpr src);
     void crc32(unsigned src_size, Gpr dst, const Mem& src);
 
+    // ---- SHA: legacy encodings, which keep bits 255:128 of dst; sha256rnds2 reads xmm0 ----------
+    void sha(ShaOp op, Xmm dst, Xmm src);
+    void sha1rnds4(Xmm dst, Xmm src, unsigned function);
+
     // ---- atomics, flags, control ---------------------------------------------------------------
     /// Prefix of the next instruction (alu, inc, neg, bts, xadd, cmpxchg, ... with a memory
     /// destination).

@@ -80,6 +80,15 @@ void Assembler::crc32(unsigned src_size, Gpr dst, const Mem& src) {
     end(encode_rm(sized(0xf20f38f0, src_size), src_size, x64::code(dst), src));
 }
 
+void Assembler::sha(ShaOp op, Xmm dst, Xmm src) {
+    end(encode_rr(0x0f3800u | static_cast<unsigned>(op), 4, x64::code(dst), x64::code(src)));
+}
+void Assembler::sha1rnds4(Xmm dst, Xmm src, unsigned function) {
+    std::uint8_t* p = encode_rr(0x0f3acc, 4, x64::code(dst), x64::code(src));
+    *p++ = static_cast<std::uint8_t>(function & 3);
+    end(p);
+}
+
 // ---- BMI1, BMI2: shifts and the like have their count or control in VEX.vvvv --------------------
 
 void Assembler::mulx(unsigned size, Gpr high, Gpr low, Gpr src) {

@@ -55,6 +55,7 @@ public:
 
 private:
     friend struct VectorEmitters;
+    friend struct ImplicitRegisterRows;
     using Place = Value::Place;
 
     /// Queued code. `emit` gets it back with `entry` bound to the current position.

@@ -1,5 +1,5 @@
 // Vector rows: most are one VEX instruction named in vector_ops.def; the rest have an emitter of their own here.
-#include "tcg/backend/x64/compiler.h"
+#include "tcg/backend/x64/emit_vector_rows.h"
 #include "tcg/backend/x64/vex_ops.h"
 
 namespace rhea::tcg::x64 {
@@ -46,7 +46,7 @@ constexpr VectorRow kRows[] = {
 } // namespace
 
 /// Rows with code of their own, by name: a missing one does not compile.
-struct VectorEmitters {
+struct VectorEmitters : ImplicitRegisterRows {
     static void v_zero(BlockCompiler &c, ValueId i) {
         const Xmm d = c.dest_xmm(i);
         c.a().vex_rrr(vex::vpxor, d, d, d);
@@ -109,7 +109,8 @@ struct VectorEmitters {
         const Xmm x = two || row.form == Form::kThree ? c.use_xmm(inst.args[0]) : Xmm::xmm0;
         const ValueId last = inst.args[two ? 1 : row.form == Form::kThree ? 2 : 0];
         Mem m;
-        const bool memory = row.folds && c.xmm_mem(last, m);
+        // INSERTPS from memory takes that one lane, whatever imm[7:6] says.
+        const bool memory = row.folds && inst.op != Op::insertps && c.xmm_mem(last, m);
         const Xmm y = memory ? Xmm::xmm0 : c.use_xmm(last);
         const Xmm middle = row.form == Form::kThree ? c.use_xmm(inst.args[1]) : Xmm::xmm0;
         const Xmm d = c.dest_xmm(i);

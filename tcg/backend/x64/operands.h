@@ -161,6 +161,11 @@ enum class Alu : std::uint8_t { add, or_, adc, sbb, and_, sub, xor_, cmp };
 /// Shifts and rotates; the value is the /digit.
 enum class Shift : std::uint8_t { rol, ror, rcl, rcr, shl, shr, sar = 7 };
 /// Bit tests; the value is the /digit of the immediate form.
+/// SHA instructions; the value is the last byte of their opcode, in map 0F 38 but for sha1rnds4 (0F 3A CC).
+enum class ShaOp : std::uint8_t {
+    sha1nexte = 0xc8, sha1msg1, sha1msg2, sha256rnds2, sha256msg1, sha256msg2, sha1rnds4 = 0xff
+};
+
 enum class BitTest : std::uint8_t { bt = 4, bts, btr, btc };
 /// One-operand group 3; the value is the /digit.
 enum class Unary : std::uint8_t { not_ = 2, neg, mul, imul, div, idiv };

@@ -460,6 +460,29 @@ TEST(AssemblerForms, Conditions) {
     }
 }
 
+TEST(AssemblerForms, Sha) {
+    struct Row {
+        const char* name;
+        ShaOp op;
+    };
+    constexpr Row kRows[] = {
+        {"sha1nexte", ShaOp::sha1nexte},   {"sha1msg1", ShaOp::sha1msg1},
+        {"sha1msg2", ShaOp::sha1msg2},     {"sha256rnds2", ShaOp::sha256rnds2},
+        {"sha256msg1", ShaOp::sha256msg1}, {"sha256msg2", ShaOp::sha256msg2}};
+    Listing list;
+    for (unsigned d = 0; d < 16; ++d) {
+        for (unsigned s = 0; s < 16; ++s) {
+            const std::string operands = " " + reg_name(xmm(d)) + ", " + reg_name(xmm(s));
+            for (const Row& row : kRows) {
+                list.a().sha(row.op, xmm(d), xmm(s));
+                list.check(row.name + operands);
+            }
+            list.a().sha1rnds4(xmm(d), xmm(s), s & 3);
+            list.check("sha1rnds4" + operands + fmt::format(", {}", s & 3));
+        }
+    }
+}
+
 TEST(AssemblerForms, Crc32) {
     Listing list;
     each_size(k1248, [&](unsigned z) {

@@ -181,8 +181,9 @@ class VexRow {
 TEST(AssemblerVex, EveryRow) {
     Listing list;
     for (const Row& row : kRows) {
-        if (std::string_view(row.name) == "vbroadcasti128") {
-            continue;  // capstone 4 does not know it: see the next test
+        const std::string_view name = row.name;
+        if (name == "vbroadcasti128" || name.starts_with("vgf2p8")) {
+            continue;  // capstone 4 does not know them: see the next tests
         }
         for (unsigned l : {0u, 1u}) {
             const bool has_memory = row.operands.find('r') == std::string_view::npos;
@@ -214,6 +215,18 @@ TEST(AssemblerVex, BroadcastOf128Integers) {
     Listing list;
     list.a().vex_rm(vex::vbroadcasti128.ymm(), xmm(1), ptr(Gpr::rax));
     EXPECT_EQ(list.hex(), "c4 e2 7d 5a 08");
+}
+
+TEST(AssemblerVex, GaloisField) {
+    Listing list;
+    list.a().vex_rrr(vex::vgf2p8mulb, xmm(1), xmm(2), xmm(11));
+    EXPECT_EQ(list.hex(), "c4 c2 69 cf cb");
+    list.a().vex_rrm(vex::vgf2p8mulb.ymm(), xmm(9), xmm(14), ptr(Gpr::rax));
+    EXPECT_EQ(list.hex(), "c4 62 0d cf 08");
+    list.a().vex_rrri(vex::vgf2p8affineqb, xmm(1), xmm(10), xmm(3), 7);
+    EXPECT_EQ(list.hex(), "c4 e3 a9 ce cb 07");
+    list.a().vex_rrri(vex::vgf2p8affineinvqb.ymm(), xmm(15), xmm(2), xmm(3), 0x45);
+    EXPECT_EQ(list.hex(), "c4 63 ed cf fb 45");
 }
 
 TEST(AssemblerVex, ShiftsByImmediate) {
