@@ -127,31 +127,6 @@ std::uint64_t helper_popf(CpuState* state, std::uint64_t a, std::uint64_t b, std
     });
 }
 
-std::uint64_t helper_xgetbv(CpuState* state, std::uint64_t, std::uint64_t, std::uint64_t) {
-    const auto index = static_cast<std::uint32_t>(state->gpr[kRcx]);
-    if (!(state->cr4 & kCr4OSXSAVE))
-        raise(*state, Fault{kVectorUD, 0, 0});
-    else if (index > 1 || (index == 1 && !Cpu::of(state).model.has(CpuFeature::k_xgetbv1)))
-        raise(*state, Fault{kVectorGP, 0, 0});
-    return state->xcr0;
-}
-
-std::uint64_t helper_xsetbv(CpuState* state, std::uint64_t a, std::uint64_t, std::uint64_t) {
-    return guarded(state, [&](Cpu& cpu) -> std::uint64_t {
-        if (!(state->cr4 & kCr4OSXSAVE))
-            throw_ud();
-        const std::uint64_t value = (state->gpr[kRax] & 0xffffffff) | state->gpr[kRdx] << 32;
-        const std::uint64_t supported = cpu.model.has(CpuFeature::k_avx) ? 7 : 3;
-        if (state->cpl != 0 || static_cast<std::uint32_t>(state->gpr[kRcx]) != 0 || !(value & 1) ||
-            (value & ~supported) || ((value & 4) && !(value & 2)))
-            throw_gp(0);
-        state->xcr0 = value;
-        state->head.pc += a;
-        update_mode(cpu);
-        return 0;
-    });
-}
-
 std::uint64_t helper_random(CpuState*, std::uint64_t, std::uint64_t, std::uint64_t) {
     std::uint64_t value = 0;
     while (getrandom(&value, sizeof value, 0) != sizeof value) {

@@ -110,7 +110,8 @@ CpuidResult leaf_d(const Query& q) {
     if (q.subleaf == 0)
         return {supported, size_of(q.context.xcr0), size_of(supported), 0};
     if (q.subleaf == 1)
-        return {q.model.word(CpuidWord::kD1Eax), 0, 0, 0};
+        return {q.model.word(CpuidWord::kD1Eax),
+                q.model.has(CpuFeature::k_xsavec) ? size_of(q.context.xcr0) : 0, 0, 0};
     if (q.subleaf == 2 && avx)
         return {256, 576, 0, 0};
     return {};

@@ -46,6 +46,8 @@ constexpr FeaturePair kFeaturePairs[] = {
     {CpuFeature::k_popcnt, Feature::kPopcnt},
     {CpuFeature::k_aes, Feature::kAes},
     {CpuFeature::k_xsave, Feature::kXsave},
+    {CpuFeature::k_xsaveopt, Feature::kXsaveopt},
+    {CpuFeature::k_xsavec, Feature::kXsavec},
     {CpuFeature::k_avx, Feature::kAvx},
     {CpuFeature::k_f16c, Feature::kF16c},
     {CpuFeature::k_rdrand, Feature::kRdrand},

@@ -79,6 +79,10 @@ std::uint32_t compute_mode(const CpuState& s) {
         mode |= kModeTf;
     if (s.cr0 & (kCr0EM | kCr0TS))
         mode |= kModeFpuTrap;
+    if (s.cr0 & kCr0TS)
+        mode |= kModeTaskSwitched;
+    if (s.cr4 & kCr4OSXSAVE)
+        mode |= (s.xcr0 & 6) == 6 ? kModeXsave | kModeAvx : kModeXsave;
     if ((s.cr0 & kCr0EM) || !(s.cr4 & kCr4OSFXSR))
         mode |= kModeSimdOff;
     if ((s.head.guest_mxcsr & 0x1f80) != 0x1f80)

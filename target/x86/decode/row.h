@@ -70,6 +70,10 @@ enum RowFlags : std::uint16_t {
     kRowSse = 128,     ///< CR0.EM or no CR4.OSFXSR: #UD; TS: #NM
     kRowFpuSave = 256, ///< FXSAVE and the like: CR0.EM or TS: #NM
     kRowRandom = 512,  ///< result differs from run to run: tests compare only what does not
+    kRowXsave = 2048,  ///< no CR4.OSXSAVE: #UD; CR0.TS: #NM
+    kRowAvx = 4096,    ///< no CR4.OSXSAVE or XCR0 without SSE and AVX: #UD; CR0.TS: #NM
+    kRowImm8 = 8192,   ///< an imm8 follows the three operands
+    kRowImmReg = 16384, ///< the fourth operand is the vector register in imm8[7:4]
     kRowNatural = 1024, ///< reads or writes what user code on a host may not: only the interpreter and unit tests run it
 };
 

@@ -97,13 +97,17 @@ void make_fxsave(const CpuState &s, bool wide_pointers, bool code64, FxImage &im
     }
 }
 
-void take_fxsave(CpuState &s, bool wide_pointers, bool code64, const FxImage &image) {
+void take_fxsave_x87(CpuState &s, bool wide_pointers, const FxImage &image) {
     take_registers(s, image);
     s.fop = image.fop & 0x7ff;
     s.fip = wide_pointers ? image.fip : image.fip & 0xffffffff;
     s.fdp = wide_pointers ? image.fdp : image.fdp & 0xffffffff;
     s.fcs = wide_pointers ? std::uint16_t{0} : static_cast<std::uint16_t>(image.fip >> 32);
     s.fds = wide_pointers ? std::uint16_t{0} : static_cast<std::uint16_t>(image.fdp >> 32);
+}
+
+void take_fxsave(CpuState &s, bool wide_pointers, bool code64, const FxImage &image) {
+    take_fxsave_x87(s, wide_pointers, image);
     s.head.guest_mxcsr = image.mxcsr;
     for (unsigned n = 0; n < (code64 ? 16u : 8u); n++) {
         s.xmm[n].lane[0] = image.xmm[n][0];

@@ -49,6 +49,8 @@ void fill_registers(const CpuState &s, FxImage &image);
 void take_registers(CpuState &s, const FxImage &image);
 
 void make_fxsave(const CpuState &s, bool wide_pointers, bool code64, FxImage &image);
+/// The x87 part alone.
+void take_fxsave_x87(CpuState &s, bool wide_pointers, const FxImage &image);
 void take_fxsave(CpuState &s, bool wide_pointers, bool code64, const FxImage &image);
 
 /// FNSTENV and FNSAVE (SDM volume 1, 8.1.10). The layout: 16 or 32 bits, protected mode or not.

@@ -89,14 +89,20 @@ private:
         return floating_point_allowed(row.flags);
     }
 
-    /// CR0.EM, CR0.TS, CR4.OSFXSR (SDM volume 3, 2.5 and 13.1); the mode word's kModeFpuTrap is EM or TS.
+    /// CR0.EM, CR0.TS, CR4.OSFXSR, CR4.OSXSAVE, XCR0 (SDM volume 3, 2.5, 2.6 and 13.1); the mode word's kModeFpuTrap is EM or TS.
     bool floating_point_allowed(std::uint16_t flags) {
         if ((flags & kRowSse) != 0 && (t_.mode & kModeSimdOff) != 0) {
             t_.undefined();
             return false;
         }
+        if (((flags & kRowXsave) != 0 && (t_.mode & kModeXsave) == 0) ||
+            ((flags & kRowAvx) != 0 && (t_.mode & kModeAvx) == 0)) {
+            t_.undefined();
+            return false;
+        }
         constexpr std::uint16_t kFloating = kRowX87 | kRowMmx | kRowSse | kRowFpuSave;
-        if ((flags & kFloating) != 0 && (t_.mode & kModeFpuTrap) != 0) {
+        if (((flags & kFloating) != 0 && (t_.mode & kModeFpuTrap) != 0) ||
+            ((flags & (kRowXsave | kRowAvx)) != 0 && (t_.mode & kModeTaskSwitched) != 0)) {
             t_.trap(7);
             return false;
         }

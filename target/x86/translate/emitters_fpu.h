@@ -1,5 +1,6 @@
 // The emitters of x87, MMX, SSE and SSE2 rows, by what rows call them.
 #pragma once
+#include "target/x86/fpu/xsave.h"
 #include "target/x86/translate/translator.h"
 
 #include <initializer_list>
@@ -70,5 +71,9 @@ template <bool kWhole> void x87_load_image(Translator &t);
 template <bool kWhole> void x87_store_image(Translator &t);
 void fxsave(Translator &t);
 void fxrstor(Translator &t);
+
+// ---- the XSAVE feature set (emit_xsave.cc) ----
+template <XsaveKind kKind> void xsave(Translator &t);
+void xrstor(Translator &t);
 
 } // namespace rhea::target::x86::emit

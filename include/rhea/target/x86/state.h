@@ -28,7 +28,7 @@ struct DescriptorTable {
 };
 
 struct alignas(32) VectorRegister {
-    std::uint64_t lane[4]; ///< lanes 0 and 1 are XMM; 2 and 3 wait for AVX
+    std::uint64_t lane[4]; ///< lanes 0 and 1 are XMM, 2 and 3 the upper half of YMM
 };
 
 struct alignas(16) X87Register {
@@ -129,6 +129,9 @@ enum ModeBits : std::uint32_t {
     kModeBreakpoints = 1u << 19, ///< DR7 enables an instruction breakpoint: one instruction a block, checked
     kModeCsLimit = 1u << 20,  ///< CS limit below 4 GiB: fetches and jumps are checked
     kModeUmip = 1u << 21,
+    kModeXsave = 1u << 22,    ///< CR4.OSXSAVE set: else XSAVE and its family are #UD
+    kModeAvx = 1u << 23,      ///< CR4.OSXSAVE set and XCR0 with SSE and AVX: else VEX vectors are #UD
+    kModeTaskSwitched = 1u << 24, ///< CR0.TS
     kModeWindowShift = 0
 };
 
