@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PROGRAMS = os.path.join(HERE, "programs")
 FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11", "-ffp-contract=off", "-static"]
+BUILD = os.path.join(ROOT, "build-bench")
 BOOT_SECONDS = 120  # a guest's silence for this long before its first program is an error
 LINE = re.compile(r"^bench (\S+) (begin|end|checksum|skip|error)[ =]?(.*)$")
 
@@ -44,20 +45,20 @@ class Usage:
     error: str = ""
 
 
-def measure(command, status, seconds=300):
-    """Runs a command to its end and compares its exit status: a Usage."""
-    began = time.perf_counter()
-    process = subprocess.Popen(["timeout", "--foreground", str(seconds), *command],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE)
-    errors = process.stderr.read().decode("utf-8", "replace")
-    _, wait_status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(wait_status)
-    if process.returncode != status:
-        why = f"exit status {process.returncode}: {errors.strip()[-300:]}"
-        return Usage(error=f"no end within {seconds} s" if process.returncode == 124 else why)
-    return Usage(wall, usage.ru_utime, usage.ru_maxrss / 1024)
+def measure(launch, command, status, seconds=300):
+    """Runs a command to its end by the program of build_launch, and compares its exit status: a
+    Usage."""
+    done = subprocess.run([launch, str(seconds), *command], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    errors = done.stderr.decode("utf-8", "replace").strip()[-300:]
+    if done.returncode != 0:
+        return Usage(error=errors)
+    got, wall, user, memory = map(int, done.stdout.split())
+    if got != status:
+        killed = got == 128 + signal.SIGKILL and wall >= seconds * 1e9
+        return Usage(error=f"no end within {seconds} s" if killed else
+                     f"exit status {got}: {errors}")
+    return Usage(wall / 1e9, user / 1e6, memory / 1024)
 
 
 def material(*names):
@@ -69,23 +70,32 @@ def material(*names):
     return done.stdout.strip().splitlines()[-1]
 
 
-def build(folder):
-    """Compiles the programs into a folder, unless they are newer than their sources there; the
-    executable's path."""
-    sources = sorted(os.path.join(PROGRAMS, name) for name in os.listdir(PROGRAMS))
-    program = os.path.join(folder, "bench")
-    if os.path.exists(program) and all(os.path.getmtime(name) < os.path.getmtime(program)
-                                       for name in [*sources, __file__]):
-        return program
-    os.makedirs(folder, exist_ok=True)
+def compile_program(target, sources, depends=()):
+    """Compiles C sources into a static executable, unless it is newer than they are; its path."""
+    if os.path.exists(target) and all(os.path.getmtime(name) < os.path.getmtime(target)
+                                      for name in [*sources, *depends, __file__]):
+        return target
+    os.makedirs(os.path.dirname(target), exist_ok=True)
     compiler = os.environ.get("CC", "gcc")
-    done = subprocess.run([compiler, *FLAGS, "-o", program + ".new",
-                           *(name for name in sources if name.endswith(".c"))],
+    done = subprocess.run([compiler, *FLAGS, "-o", target + ".new", *sources],
                           stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        raise Trouble(f"{compiler} cannot compile {PROGRAMS}:\n{done.stderr.strip()}")
-    os.replace(program + ".new", program)
-    return program
+        raise Trouble(f"{compiler} cannot compile {os.path.dirname(sources[0])}:\n"
+                      f"{done.stderr.strip()}")
+    os.replace(target + ".new", target)
+    return target
+
+
+def build(folder):
+    """The executable of the guest programs, compiled into a folder."""
+    files = sorted(os.path.join(PROGRAMS, name) for name in os.listdir(PROGRAMS))
+    sources = [name for name in files if name.endswith(".c")]
+    return compile_program(os.path.join(folder, "bench"), sources, files)
+
+
+def build_launch(folder):
+    """The program that measures another one, compiled into a folder."""
+    return compile_program(os.path.join(folder, "launch"), [os.path.join(HERE, "launch.c")])
 
 
 def list_programs(program):
@@ -266,7 +276,7 @@ def boots(folder, cpu="max", only=None):
     return chosen
 
 
-def run_boots(chosen, emulators, rounds, progress):
+def run_boots(launch, chosen, emulators, rounds, progress):
     """All rounds of boots, by emulators' paths: (name, engine, list of Usage) for each pair."""
     runs = []
     for name, options, status, share in chosen:
@@ -274,7 +284,7 @@ def run_boots(chosen, emulators, rounds, progress):
         for number in range(rounds * share):
             for engine, path in emulators.items():
                 progress(f"boot {name}, {number + 1} of {rounds * share}: {engine}")
-                usages[engine].append(measure([path, *options], status))
+                usages[engine].append(measure(launch, [path, *options], status))
         runs += [(name, engine, some) for engine, some in usages.items()]
     progress("")
     return runs

@@ -70,6 +70,25 @@ class NumbersTest(unittest.TestCase):
             self.assertAlmostEqual(ratio, expected)
 
 
+class LaunchTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.launch = measure.build_launch(folder.name)
+
+    def test_usage(self):
+        usage = measure.measure(self.launch, ["/bin/sh", "-c", "exit 33"], 33)
+        self.assertEqual(usage.error, "")
+        self.assertGreater(usage.wall, 0)
+        self.assertLess(usage.memory, 8)  # the shell's own, not that of this Python
+
+    def test_errors(self):
+        wrong = measure.measure(self.launch, ["/bin/sh", "-c", "echo oh no >&2; exit 3"], 0)
+        self.assertEqual(wrong.error, "exit status 3: oh no")
+        hung = measure.measure(self.launch, ["/bin/sleep", "1000"], 0, seconds=1)
+        self.assertEqual(hung.error, "no end within 1 s")
+
+
 class OutputTest(unittest.TestCase):
     def test_table(self):
         text = report.table(rows())
