@@ -111,3 +111,28 @@ uint64_t run_bigcode(struct bench *b)
     bench_stop(b);
     return bench_mix(x, memory[17]);
 }
+
+/* A loop in which an instruction lies in two pages. */
+uint64_t straddling_loop(uint64_t x, uint64_t count);
+__asm__(".pushsection .text.straddle, \"ax\", @progbits\n\t"
+        ".balign 4096\n\t"
+        ".skip 4096 - 14, 0x90\n"
+        "straddling_loop:\n\t"
+        "movq %rdi, %rax\n"       /* 3 bytes */
+        "1: leaq (%rax,%rsi), %rax\n\t" /* 4 */
+        "roll $7, %eax\n\t"       /* 3 */
+        "xorl $0x5bd1e995, %eax\n\t" /* 5: across the pages' border, which is behind 4 of them */
+        "decq %rsi\n\t"
+        "jnz 1b\n\t"
+        "ret\n\t"
+        ".popsection");
+
+uint64_t run_straddle(struct bench *b)
+{
+    uint64_t x = 1;
+    bench_start(b);
+    for (uint64_t round = 0; round < b->count; ++round)
+        x = bench_mix(straddling_loop(x, 10000), round);
+    bench_stop(b);
+    return x;
+}

@@ -229,3 +229,44 @@ uint64_t run_unaligned(struct bench *b)
     bench_stop(b);
     return bench_mix_bytes(sum, data, area);
 }
+
+uint64_t run_pages(struct bench *b)
+{
+    enum { bytes = 64 << 20 };
+    unsigned char *data = bench_memory(bytes);
+    uint64_t state = 16, sum = 0;
+    bench_start(b);
+    for (uint64_t round = 0; round < b->count; ++round) {
+        for (int i = 0; i < 100000; ++i) {
+            uint64_t random = bench_random(&state);
+            unsigned char *at = data + (random >> 20) % bytes;
+            sum += *at;
+            *at = (unsigned char)(random >> 56);
+        }
+        sum = bench_mix(sum, round);
+    }
+    bench_stop(b);
+    return sum;
+}
+
+uint64_t run_aliases(struct bench *b)
+{
+    enum { apart = 16 << 20, words = 4096 };
+    unsigned char *area = bench_memory(3 * (size_t)apart);
+    uint64_t *x = (uint64_t *)area, *y = (uint64_t *)(area + apart);
+    uint64_t *z = (uint64_t *)(area + 2 * (size_t)apart), state = 17, sum = 0;
+    for (int i = 0; i < words; ++i) {
+        x[i] = bench_random(&state);
+        y[i] = bench_random(&state);
+    }
+    bench_start(b);
+    for (uint64_t round = 0; round < b->count; ++round) {
+        for (int i = 0; i < words; ++i) {
+            z[i] = z[i] * 3 + (x[i] ^ y[i]);
+            bench_hide(z);
+        }
+        sum = bench_mix(sum, z[round % words]);
+    }
+    bench_stop(b);
+    return sum;
+}
