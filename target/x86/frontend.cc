@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "decode/features.h"
 #include "fault.h"
+#include "fpu/x87_guest.h"
 #include "helpers.h"
 #include "interrupt.h"
 #include "paging.h"
@@ -91,6 +92,7 @@ class X86Frontend final : public tcg::GuestFrontend, public core::TscPort {
         description_.pin_integer = pinned_integers();
         description_.pin_vector = pinned_vectors();
         description_.helpers = helper_table();
+        description_.x87 = x87_guest();
         description_.raise = [](void* state, unsigned vector, std::uint64_t error) {
             x86::raise(*static_cast<CpuState*>(state),
                        Fault{static_cast<std::uint8_t>(vector),

@@ -87,6 +87,8 @@ std::uint32_t compute_mode(const CpuState& s) {
         mode |= kModeSimdOff;
     if ((s.head.guest_mxcsr & 0x1f80) != 0x1f80)
         mode |= kModeFpUnmasked;
+    if ((s.fcw & 0x3f) != 0x3f)
+        mode |= kModeX87Unmasked;
     if (s.interrupt_shadow)
         mode |= kModeShadow;
     if (s.cpl <= ((s.rflags >> 12) & 3))

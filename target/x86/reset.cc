@@ -51,9 +51,10 @@ void reset_fpu(CpuState& s) {
     s.fcw = 0x0040;
     s.fsw = 0;
     s.ftw = 0;  // all tags "zero", not empty: FNINIT comes first in any program
-    s.fop = s.fcs = s.fds = 0;
+    s.fcs = s.fds = 0;
     s.fpu_top = 0;
-    s.fip = s.fdp = 0;
+    s.fip_page = s.fdp = 0;
+    s.fpu_place = 0;
     s.head.guest_mxcsr = 0x1f80;
     s.xcr0 = 1;
 }

@@ -46,6 +46,11 @@ constexpr std::array<SlotInfo, kSlotCount> make_table() {
     put(kSlotFtw, "ftw", offsetof(CpuState, ftw), Type::kI16);
     put(kSlotFsw, "fsw", offsetof(CpuState, fsw), Type::kI16);
     put(kSlotFcw, "fcw", offsetof(CpuState, fcw), Type::kI16);
+    put(kSlotFipPage, "fip_page", offsetof(CpuState, fip_page), Type::kI64);
+    put(kSlotFdp, "fdp", offsetof(CpuState, fdp), Type::kI64);
+    put(kSlotFpuPlace, "fpu_place", offsetof(CpuState, fpu_place), Type::kI32);
+    put(kSlotFcs, "fcs", offsetof(CpuState, fcs), Type::kI16);
+    put(kSlotFds, "fds", offsetof(CpuState, fds), Type::kI16);
     put(kSlotCr0, "cr0", offsetof(CpuState, cr0), Type::kI64);
     put(kSlotCr2, "cr2", offsetof(CpuState, cr2), Type::kI64);
     put(kSlotCr3, "cr3", offsetof(CpuState, cr3), Type::kI64);

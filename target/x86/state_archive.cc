@@ -1,5 +1,6 @@
 #include "cpu.h"
 #include "rhea/target/x86/state_io.h"
+#include "target/x86/fpu/x87_image.h"
 
 namespace rhea::target::x86 {
 namespace {
@@ -68,15 +69,19 @@ void floating_point(CpuState& s, core::Archive& a) {
     a.field("fcw", s.fcw);
     a.field("fsw", s.fsw);
     a.field("ftw", s.ftw);
-    a.field("fop", s.fop);
+    std::uint16_t fop = fpu_opcode(s);
+    std::uint64_t fip = fpu_ip(s);
+    a.field("fop", fop);
     a.field("fpu_top", s.fpu_top);
-    a.field("fip", s.fip);
+    a.field("fip", fip);
     a.field("fdp", s.fdp);
     a.field("fcs", s.fcs);
     a.field("fds", s.fds);
     a.field("mxcsr", s.head.guest_mxcsr);
-    if (a.restoring())
+    if (a.restoring()) {
         s.fpu_top &= 7;
+        set_fpu_place(s, fip, fop);
+    }
 }
 
 void model_specific(CpuState& s, core::Archive& a) {

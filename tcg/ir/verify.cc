@@ -131,7 +131,13 @@ std::string check_details(const Block& block, ValueId index, const GuestDescript
         case Op::divu:
         case Op::divs:
             return inst.aux < 256 ? "" : "vector above 255";
+        case Op::x87_run:
+        case Op::x87_ld:
+        case Op::x87_st:
+        case Op::x87_test:
+            return guest.x87 != nullptr && inst.aux < 0x800 ? "" : "no x87, or no opcode of it";
         case Op::call:
+        case Op::x87_set_control:
             return inst.aux < guest.helpers.size()
                        ? ""
                        : fmt::format("helper {} of {}", inst.aux, guest.helpers.size());

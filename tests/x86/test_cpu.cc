@@ -1,5 +1,6 @@
 #include "tests/x86/test_cpu.h"
 
+#include "target/x86/fpu/x87_guest.h"
 #include "target/x86/slots.h"
 
 #include <algorithm>
@@ -75,6 +76,7 @@ const tcg::GuestDescription &TestCpu::make_guest(std::index_sequence<kIds...>) {
         d.pin_vector = pinned_vectors();
         d.helpers = helpers;
         d.raise = &TestCpu::raise;
+        d.x87 = x87_guest();
         return d;
     }();
     return description;

@@ -64,6 +64,33 @@ enum HelperFlags : std::uint16_t {
     kHelperMayChangePc = 128, ///< sets VcpuHead::pc; always followed by exit_state
 };
 
+/// How the x87_* ops reach a guest's x87. Generated code runs the guest's instructions on the host's x87: while *live is not 0
+/// the host holds control, status, tags and registers; else the guest's own fields do. C++ never sees it live.
+struct X87Guest {
+    std::uint32_t live = 0;  ///< offset in the state structure of a uint32_t
+    std::uint32_t image = 0; ///< offset of an XSAVE area of kX87ImageSize bytes, 64-byte aligned
+    void (*fill_image)(void *state) = nullptr; ///< from the guest's fields, for XRSTOR of the x87 component
+    void (*take_image)(void *state) = nullptr; ///< to the guest's fields, after XSAVE
+    /// One instruction with all exceptions masked, by fields (the interpreter). `opcode` as FOP has it, `operand` 10 bytes in and
+    /// out, `flags` RFLAGS bits before and after.
+    std::uint32_t (*run)(void *state, unsigned opcode, void *operand, std::uint32_t flags) = nullptr;
+    std::uint16_t (*status)(const void *state) = nullptr;  ///< FSW with TOP
+    std::uint16_t (*control)(const void *state) = nullptr; ///< FCW
+    void (*set_control)(void *state, std::uint16_t value) = nullptr;
+};
+inline constexpr std::uint32_t kX87ImageSize = 576;
+
+/// Bytes of the memory operand of an x87 instruction (SDM volume 2, tables ); `opcode` as FOP has it.
+constexpr unsigned x87_operand_bytes(unsigned opcode) {
+    const unsigned escape = (opcode >> 8) & 7, digit = (opcode >> 3) & 7;
+    if (escape == 3 || escape == 7) { // DB: m32, m80; DF: m16, m80 (digits 4, 6), m64 (5, 7)
+        const bool large = digit >= 4;
+        return !large ? (escape == 3 ? 4 : 2) : escape == 7 && (digit & 1) != 0 ? 8 : 10;
+    }
+    constexpr unsigned kBytes[] = {4, 4, 4, 0, 8, 8, 2, 0};
+    return kBytes[escape];
+}
+
 /// Everything the back ends know of a guest architecture.
 struct GuestDescription {
     std::string_view name;
@@ -74,6 +101,7 @@ struct GuestDescription {
     /// Prepares guest exception `vector` (head.exception_pending and the frontend's own fields): what `trap` and a
     /// failing divu/divs call. error_code ~0: none. `state` is the canonical address. The block then leaves with kException.
     void (*raise)(void *state, unsigned vector, std::uint64_t error_code) = nullptr;
+    const X87Guest *x87 = nullptr; ///< null: its blocks have no x87_* ops
 };
 
 } // namespace rhea::tcg

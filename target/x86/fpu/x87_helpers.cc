@@ -20,8 +20,7 @@ bool report_pending(CpuState &s) {
 }
 
 void note_place(CpuState &s, const X87Info &info, std::uint64_t data_offset) {
-    s.fop = info.opcode;
-    s.fip = Cpu::of(&s).eip();
+    set_fpu_place(s, Cpu::of(&s).eip(), info.opcode);
     s.fcs = s.seg[kCs].selector;
     if (info.memory) {
         s.fdp = data_offset;
@@ -113,6 +112,20 @@ std::uint64_t helper_fldcw(CpuState *state, std::uint64_t a, std::uint64_t, std:
     }
     return 0;
 }
+
+/// FLDCW where all exceptions were masked and the new value unmasks some: another mode.
+std::uint64_t helper_fldcw_unmask(CpuState *state, std::uint64_t a, std::uint64_t b, std::uint64_t) {
+    helper_fldcw(state, a, 0, 0);
+    return helper_x87_leave(state, b, 0, 0);
+}
+
+std::uint64_t helper_x87_leave(CpuState *state, std::uint64_t a, std::uint64_t, std::uint64_t) {
+    state->head.pc += a;
+    update_mode(Cpu::of(state));
+    return 0;
+}
+
+std::uint64_t helper_x87_sync(CpuState *, std::uint64_t, std::uint64_t, std::uint64_t) { return 0; }
 
 std::uint64_t helper_fninit(CpuState *state, std::uint64_t, std::uint64_t, std::uint64_t) {
     init_fpu(*state);

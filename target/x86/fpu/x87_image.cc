@@ -60,8 +60,9 @@ void init_fpu(CpuState &s) {
     s.fsw = 0;
     s.fpu_top = 0;
     s.ftw = 0xff;
-    s.fop = s.fcs = s.fds = 0;
-    s.fip = s.fdp = 0;
+    s.fcs = s.fds = 0;
+    s.fdp = 0;
+    set_fpu_place(s, 0, 0);
 }
 
 void fill_registers(const CpuState &s, FxImage &image) {
@@ -87,8 +88,8 @@ void take_registers(CpuState &s, const FxImage &image) {
 
 void make_fxsave(const CpuState &s, bool wide_pointers, bool code64, FxImage &image) {
     fill_registers(s, image);
-    image.fop = s.fop;
-    image.fip = wide_pointers ? s.fip : (s.fip & 0xffffffff) | std::uint64_t{s.fcs} << 32;
+    image.fop = fpu_opcode(s);
+    image.fip = wide_pointers ? fpu_ip(s) : (fpu_ip(s) & 0xffffffff) | std::uint64_t{s.fcs} << 32;
     image.fdp = wide_pointers ? s.fdp : (s.fdp & 0xffffffff) | std::uint64_t{s.fds} << 32;
     image.mxcsr = s.head.guest_mxcsr;
     image.mxcsr_mask = kMxcsrMask;
@@ -99,8 +100,7 @@ void make_fxsave(const CpuState &s, bool wide_pointers, bool code64, FxImage &im
 
 void take_fxsave_x87(CpuState &s, bool wide_pointers, const FxImage &image) {
     take_registers(s, image);
-    s.fop = image.fop & 0x7ff;
-    s.fip = wide_pointers ? image.fip : image.fip & 0xffffffff;
+    set_fpu_place(s, wide_pointers ? image.fip : image.fip & 0xffffffff, image.fop);
     s.fdp = wide_pointers ? image.fdp : image.fdp & 0xffffffff;
     s.fcs = wide_pointers ? std::uint16_t{0} : static_cast<std::uint16_t>(image.fip >> 32);
     s.fds = wide_pointers ? std::uint16_t{0} : static_cast<std::uint16_t>(image.fdp >> 32);
@@ -124,10 +124,10 @@ void make_environment(const CpuState &s, EnvironmentLayout layout, std::uint8_t 
     fields.put_word(s.fcw);
     fields.put_word(fpu_status(s));
     fields.put_word(tags);
-    const auto fip = static_cast<std::uint32_t>(s.fip), fdp = static_cast<std::uint32_t>(s.fdp);
+    const auto fip = static_cast<std::uint32_t>(fpu_ip(s)), fdp = static_cast<std::uint32_t>(s.fdp);
     if (layout.protected_mode) {
         fields.put(fip);
-        fields.put(layout.wide ? s.fcs | std::uint32_t{s.fop} << 16 : s.fcs);
+        fields.put(layout.wide ? s.fcs | std::uint32_t{fpu_opcode(s)} << 16 : s.fcs);
         fields.put(fdp);
         fields.put_word(s.fds);
         return;
@@ -135,7 +135,7 @@ void make_environment(const CpuState &s, EnvironmentLayout layout, std::uint8_t 
     // Real-address mode: linear addresses in pieces.
     const std::uint32_t code = fip + (std::uint32_t{s.fcs} << 4), data = fdp + (std::uint32_t{s.fds} << 4);
     fields.put_word(code & 0xffff);
-    fields.put((layout.wide ? (code >> 16) << 12 : (code >> 4) & 0xf000) | s.fop);
+    fields.put((layout.wide ? (code >> 16) << 12 : (code >> 4) & 0xf000) | fpu_opcode(s));
     fields.put_word(data & 0xffff);
     fields.put(layout.wide ? (data >> 16) << 12 : (data >> 4) & 0xf000);
 }
@@ -149,9 +149,8 @@ void take_environment(CpuState &s, EnvironmentLayout layout, const std::uint8_t 
         s.ftw = static_cast<std::uint16_t>(s.ftw | (((get(2) >> (2 * n)) & 3) == kTagEmpty ? 1u << n : 0));
     }
     if (layout.protected_mode) {
-        s.fip = get(3);
+        set_fpu_place(s, get(3), layout.wide ? get(4) >> 16 : fpu_opcode(s));
         s.fcs = static_cast<std::uint16_t>(get(4));
-        s.fop = layout.wide ? (get(4) >> 16) & 0x7ff : s.fop;
         s.fdp = get(5);
         s.fds = static_cast<std::uint16_t>(get(6));
         return;
@@ -159,8 +158,7 @@ void take_environment(CpuState &s, EnvironmentLayout layout, const std::uint8_t 
     const auto high = [&](unsigned n) {
         return layout.wide ? (get(n) & 0x0ffff000) << 4 : (get(n) & 0xf000) << 4;
     };
-    s.fip = (get(3) & 0xffff) | high(4);
-    s.fop = get(4) & 0x7ff;
+    set_fpu_place(s, (get(3) & 0xffff) | high(4), get(4));
     s.fdp = (get(5) & 0xffff) | high(6);
     s.fcs = s.fds = 0;
 }

@@ -23,6 +23,13 @@ constexpr void update_fpu_summary(CpuState &s) {
 constexpr std::uint16_t fpu_status(const CpuState &s) {
     return static_cast<std::uint16_t>((s.fsw & ~kFpuTop) | (s.fpu_top & 7) << 11);
 }
+/// Where the last x87 instruction that is no control instruction was, and what.
+constexpr std::uint64_t fpu_ip(const CpuState &s) { return s.fip_page + (s.fpu_place >> 16); }
+constexpr std::uint16_t fpu_opcode(const CpuState &s) { return s.fpu_place & 0x7ff; }
+constexpr void set_fpu_place(CpuState &s, std::uint64_t ip, unsigned opcode) {
+    s.fip_page = ip;
+    s.fpu_place = opcode & 0x7ff;
+}
 void set_fpu_status(CpuState &s, std::uint16_t value); ///< TOP too; ES and B are not taken over
 
 void init_fpu(CpuState &s); ///< FNINIT

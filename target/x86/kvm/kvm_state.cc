@@ -3,6 +3,7 @@
 #include "rhea/target/x86/kvm_state.h"
 
 #include "target/x86/cpu.h"
+#include "target/x86/fpu/x87_image.h"
 #include "target/x86/kvm/null_host.h"
 
 #include "rhea/target/x86/frontend.h"
@@ -187,8 +188,8 @@ util::Result<void> KvmState::put_fpu(int fd) {
     fpu.fcw = s.fcw;
     fpu.fsw = static_cast<std::uint16_t>((s.fsw & ~0x3800) | (s.fpu_top & 7) << 11);
     fpu.ftwx = static_cast<std::uint8_t>(~s.ftw); // FXSAVE's abridged tag word: 1 = not empty
-    fpu.last_opcode = s.fop;
-    fpu.last_ip = s.fip;
+    fpu.last_opcode = fpu_opcode(s);
+    fpu.last_ip = fpu_ip(s);
     fpu.last_dp = s.fdp;
     for (unsigned i = 0; i < 16; ++i)
         std::memcpy(fpu.xmm[i], s.xmm[i].lane, 16);
@@ -291,8 +292,7 @@ util::Result<void> KvmState::get(int fd) {
     s.fcw = fpu.fcw;
     s.fsw = fpu.fsw & static_cast<std::uint16_t>(~0x3800);
     s.ftw = static_cast<std::uint8_t>(~fpu.ftwx);
-    s.fop = fpu.last_opcode;
-    s.fip = fpu.last_ip;
+    set_fpu_place(s, fpu.last_ip, fpu.last_opcode);
     s.fdp = fpu.last_dp;
     for (unsigned i = 0; i < 16; ++i)
         std::memcpy(s.xmm[i].lane, fpu.xmm[i], 16);

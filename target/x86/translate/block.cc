@@ -109,7 +109,7 @@ private:
         return true;
     }
 
-    /// MMX instructions report pending x87 exceptions before anything else.
+    /// MMX instructions report pending x87 exceptions before anything else, and find their registers in memory.
     void check_x87() {
         bool mmx = (t_.insn.row().flags & kRowMmx) != 0;
         for (const Operand &operand : t_.insn.operands) {
@@ -117,8 +117,15 @@ private:
         }
         if ((t_.insn.row().flags & (kRowX87 | kRowFpuSave)) != 0) {
             t_.x87_checked = false;
+            t_.x87_used = true;
         } else if (mmx && !t_.x87_checked) {
-            t_.call(HelperId::fwait, Type::kNone);
+            if (!t_.x87_masked()) {
+                t_.call(HelperId::fwait, Type::kNone);
+            } else if (t_.x87_used) {
+                t_.call(HelperId::x87_sync, Type::kNone); // what is known of slots is out of date
+            } else {
+                t_.b.emit(Op::x87_sync, Type::kNone);
+            }
             t_.x87_checked = true;
         }
     }

@@ -59,7 +59,7 @@ void emms(Translator &t);
 void x87_register(Translator &t);
 template <unsigned kBytes> void x87_load(Translator &t);
 template <unsigned kBytes> void x87_store(Translator &t);
-void x87_with_flags(Translator &t);
+void x87_move_if(Translator &t);
 void x87_compare_flags(Translator &t);
 void fwait(Translator &t);
 void fninit(Translator &t);

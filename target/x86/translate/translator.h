@@ -132,7 +132,12 @@ public:
     void begin_insn();
     void end_insn();
 
-    // ---- MMX: #MF is looked for once, until an x87 instruction may have caused another ----
+    // ---- x87: how instructions run (emit_x87.cc) ----
+    /// All exceptions masked: on the host's x87. Else by helpers, which look at exceptions.
+    bool x87_masked() const { return (mode & kModeX87Unmasked) == 0; }
+    bool x87_used = false;      ///< by an instruction before this one
+    bool x87_page_known = false; ///< the slot says which page this block's x87 instructions lie in
+    // ---- MMX: where the registers are, and #MF, are looked at once, until the next x87 instruction ----
     bool x87_checked = false;
 
     // ---- more bytes: for STI, is there a whole next instruction in this page? ----

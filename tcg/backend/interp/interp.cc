@@ -91,6 +91,9 @@ class Run {
     Left divide(ValueId id, const Inst& inst);
     Left call(ValueId id, const Inst& inst);
     Left atomic(ValueId id, const Inst& inst);
+    Left x87(ValueId id, const Inst& inst);
+    bool x87_memory(const Inst& inst);
+    Left x87_set_control(const Inst& inst);
     void vector(ValueId id, const Inst& inst);
 
     const GuestDescription& guest_;
@@ -162,6 +165,16 @@ Run::Left Run::step(ValueId id, const Inst& inst) {
             return {};
         case Op::call:
             return call(id, inst);
+        case Op::x87_run:
+        case Op::x87_ld:
+        case Op::x87_st:
+        case Op::x87_test:
+        case Op::x87_move:
+        case Op::x87_status:
+        case Op::x87_control:
+        case Op::x87_set_control:
+        case Op::x87_sync:
+            return x87(id, inst);
         case Op::trap:
             return trap(inst.aux, inst.imm);
         case Op::br_cc:
@@ -236,6 +249,70 @@ Run::Left Run::atomic(ValueId id, const Inst& inst) {
                                    low(inst, 2), old);
     values_[id].low = ir::low_bits(old, type_bits(inst.type));
     return unless_fault(ok);
+}
+
+Run::Left Run::x87(ValueId id, const Inst& inst) {
+    constexpr unsigned kMoveIfBelow = 0x2c0;  // FCMOVB ST(0), ST(0)
+    const X87Guest& guest = *guest_.x87;
+    std::uint8_t none[16] = {};
+    switch (inst.op) {
+        case Op::x87_run:
+            guest.run(&head_, inst.aux, none, 0);
+            return {};
+        case Op::x87_test:
+            values_[id].low = guest.run(&head_, inst.aux, none, 0) & (kZF | kPF | kCF);
+            return {};
+        case Op::x87_move:
+            guest.run(&head_, kMoveIfBelow | inst.aux, none, low(inst, 0) != 0 ? kCF : 0);
+            return {};
+        case Op::x87_status:
+            values_[id].low = guest.status(&head_);
+            return {};
+        case Op::x87_control:
+            values_[id].low = guest.control(&head_);
+            return {};
+        case Op::x87_set_control:
+            return x87_set_control(inst);
+        case Op::x87_sync:
+            return {};
+        default:
+            return unless_fault(x87_memory(inst));
+    }
+}
+
+/// x87_ld and x87_st. Ten bytes are two accesses; all checks come before the instruction.
+bool Run::x87_memory(const Inst& inst) {
+    const unsigned bytes = x87_operand_bytes(inst.aux);
+    const unsigned first = bytes > 8 ? 8 : bytes, rest = bytes - first;
+    const std::uint64_t address = low(inst, 0);
+    Value values[2] = {};
+    if (inst.op == Op::x87_ld) {
+        if (!memory_.load(address, first, 0, values[0]) ||
+            (rest != 0 && !memory_.load(address + first, rest, 0, values[1])))
+            return false;
+    } else if (!memory_.check_write(address, first, 0) ||
+               (rest != 0 && !memory_.check_write(address + first, rest, 0))) {
+        return false;
+    }
+    std::uint64_t operand[2] = {values[0].low, values[1].low};
+    guest_.x87->run(&head_, inst.aux, operand, 0);
+    if (inst.op == Op::x87_ld)
+        return true;
+    return memory_.store(address, first, 0, Value{operand[0], 0}) &&
+           (rest == 0 || memory_.store(address + first, rest, 0, Value{operand[1], 0}));
+}
+
+Run::Left Run::x87_set_control(const Inst& inst) {
+    using Function = std::uint64_t (*)(void*, std::uint64_t, std::uint64_t, std::uint64_t);
+    constexpr std::uint64_t kMasks = 0x3f;
+    if ((low(inst, 0) & kMasks) == kMasks) {
+        guest_.x87->set_control(&head_, static_cast<std::uint16_t>(low(inst, 0)));
+        return {};
+    }
+    head_.pc = head_.pc_page + insn_offset_;
+    reinterpret_cast<Function>(guest_.helpers[inst.aux].function)(&head_, low(inst, 0), inst.imm,
+                                                                  0);
+    return CodeExit::kState;
 }
 
 void Run::vector(ValueId id, const Inst& inst) {

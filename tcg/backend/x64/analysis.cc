@@ -29,6 +29,8 @@ bool is_memory_op(Op op) {
     case Op::ld:
     case Op::st:
     case Op::check_w:
+    case Op::x87_ld:
+    case Op::x87_st:
     case Op::atomic_add:
     case Op::atomic_and:
     case Op::atomic_or:
@@ -82,6 +84,7 @@ bool zero_extended(const Inst &inst) {
     case Op::trunc:
     case Op::get:
     case Op::call:
+    case Op::x87_test:
     case Op::cond:
     case Op::hi8:
     case Op::divu:

@@ -326,6 +326,20 @@ void Assembler::fninit() {
     put2(0xdb, 0xe3);
 }
 
+void Assembler::x87(unsigned opcode) {
+    assert((opcode & 0xc0) == 0xc0);
+    put2(static_cast<std::uint8_t>(0xd8 | ((opcode >> 8) & 7)), static_cast<std::uint8_t>(opcode));
+}
+void Assembler::x87(unsigned opcode, const Mem& m) {
+    end(encode_rm(0xd8 | ((opcode >> 8) & 7), 4, (opcode >> 3) & 7, m));
+}
+void Assembler::xsave(const Mem& m) {
+    end(encode_rm(0x0f00ae, 4, 4, m));
+}
+void Assembler::xrstor(const Mem& m) {
+    end(encode_rm(0x0f00ae, 4, 5, m));
+}
+
 void Assembler::vldmxcsr(const Mem& m) {
     end(encode_vex_rm({VexPrefix::kNone, VexMap::k0F, 0xae}, 2, 0, m));
 }

@@ -101,8 +101,14 @@ void BlockCompiler::begin(const ir::Block &block) {
     out_->exits.clear();
     // Stubs hold addresses of exit slots: no more reallocation.
     std::size_t exits = 0;
-    for (const Inst &inst : block.insts)
-        exits += inst.op == Op::br_cc || inst.op == Op::br_nz || inst.op == Op::exit_direct;
+    x87_ready_ = false;
+    last_x87_ = 0;
+    for (std::uint32_t i = 0; i < block.insts.size(); ++i) {
+        const Op op = block.insts[i].op;
+        exits += op == Op::br_cc || op == Op::br_nz || op == Op::exit_direct;
+        if (op >= Op::x87_run && op <= Op::x87_set_control)
+            last_x87_ = i;
+    }
     out_->exits.reserve(exits);
 }
 

@@ -208,6 +208,12 @@ private:
     void emit_compare_exchange(ValueId i);
     void put_atomic(const SlowAccess &slow, Op op, unsigned bytes, const Loc &first, const Loc &second);
 
+    // ---- emit_x87.cc
+    void need_x87();
+    /// Taken where a slow path may be called: has it to give the host's x87 its state back?
+    bool x87_reload() const { return x87_ready_ && now_ < last_x87_; }
+    void resume_x87(bool reload);       ///< cold code, behind the slow path's call
+
     // ---- emit_exits.cc
     void exit_to(std::int64_t page_offset, bool conditional, Cond cc);
     void emit_leave(std::int64_t page_offset, const FlagsPlan &plan, bool poll);
@@ -257,6 +263,8 @@ private:
     HostFlags host_;
     bool state_raw_ = false;            ///< the state's triple is known to be kRaw
     bool hold_flags_ = false;           ///< the host's flags are wanted for the rest of this instruction
+    bool x87_ready_ = false;            ///< the host's x87 is known to hold the guest's state
+    std::uint32_t last_x87_ = 0;        ///< index of the block's last x87_* op
     bool low_part_ = false;             ///< two_address gave a register whose rest must stay
     std::array<ValueId, kGprCount> reg_value_{};
     std::array<ValueId, kXmmCount> xmm_value_{};

@@ -93,10 +93,11 @@ void BlockCompiler::emit_atomic(ValueId i) {
         }
     }
     a().bind(cold_[cold].back);
-    set_cold(cold, [=](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_atomic(slow, op, bytes, operand, {});
         c.record(plan);
+        c.resume_x87(reload);
         if (wanted)
             c.a().mov(8, old, state_mem(c.layout_.spill(kDataSpill)));
         c.a().jmp(self.back);
@@ -145,10 +146,11 @@ void BlockCompiler::emit_compare_exchange(ValueId i) {
             a().mov(wide(bytes), t2, t2);
     }
     a().bind(cold_[cold].back);
-    set_cold(cold, [=](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_atomic(slow, Op::atomic_cmpxchg, bytes, expected, desired);
         c.record(plan);
+        c.resume_x87(reload);
         c.a().mov(8, d, state_mem(c.layout_.spill(kDataSpill)));
         c.a().jmp(self.back);
     });

@@ -138,6 +138,7 @@ void BlockCompiler::emit_call(ValueId i) {
         a().xor_(4, Gpr::r10, Gpr::r10);
     host_ = {};
     a().call(thunks_.helpers[call.aux]);
+    x87_ready_ = false;
     if (may_fault)
         record(plan);
     if (flags & kHelperFlagsOut) {

@@ -69,11 +69,12 @@ void BlockCompiler::emit_ld(ValueId i) {
         const HostAccess access = check_access(address, bytes, write, load.aux, t1, t2, cold);
         a().vmovdqu(d, access.mem);
         bind_xmm(i, d);
-        set_cold(cold, [=](BlockCompiler &c, Cold &self) {
+        set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
             c.a().bind(self.entry);
             c.put_address(slow);
             c.a().call(slow.thunk);
             c.record(plan);
+        c.resume_x87(reload);
             c.a().vmovdqu(d, data);
             c.a().jmp(self.back);
         });
@@ -104,11 +105,12 @@ void BlockCompiler::emit_ld(ValueId i) {
     fetch(a(), access.mem);
     low_part_ = part;
     finish(i, d);
-    set_cold(cold, [=](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_address(slow);
         c.a().call(slow.thunk);
         c.record(plan);
+        c.resume_x87(reload);
         fetch(c.a(), data);
         c.a().jmp(self.back);
     });
@@ -147,7 +149,7 @@ void BlockCompiler::emit_st(ValueId i) {
         a().mov(bytes, access.mem, static_cast<std::int32_t>(from.imm));
     a().bind(cold_[cold].back);
     const SlowAccess slow{address.base, address.disp, t2, thunks_.store[log2][store.aux & 3]};
-    set_cold(cold, [=](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_address(slow);
         const std::int32_t data = c.layout_.spill(kDataSpill);
@@ -159,6 +161,7 @@ void BlockCompiler::emit_st(ValueId i) {
             c.a().mov(8, state_mem(data), static_cast<std::int32_t>(from.imm));
         c.a().call(slow.thunk);
         c.record(plan);
+        c.resume_x87(reload);
         c.a().jmp(self.back);
     });
 }
@@ -176,12 +179,13 @@ void BlockCompiler::emit_check_w(ValueId i) {
     a().bind(cold_[cold].back);
     const SlowAccess slow{address.base, address.disp, t2, thunks_.probe_write};
     const unsigned flags = check.aux;
-    set_cold(cold, [=](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_address(slow);
         c.a().mov(4, state_mem(c.layout_.spill(kArgSpill + 1)), static_cast<std::int32_t>(bytes | flags << 8));
         c.a().call(slow.thunk);
         c.record(plan);
+        c.resume_x87(reload);
         c.a().jmp(self.back);
     });
 }

@@ -25,6 +25,10 @@ Layout::Layout(const GuestDescription &guest, std::uint32_t cold) : cold_offset(
         slots[slot].xmm = static_cast<std::int8_t>(i);
         xmm_slot[i] = slot;
     }
+    if (guest.x87 != nullptr) {
+        x87_live = head(guest.x87->live);
+        x87_image = head(guest.x87->image);
+    }
     pc_page_slot = static_cast<Slot>(slots.size());
     slots.push_back({head(offsetof(VcpuHead, pc_page)), Type::kI64, -1, -1});
 }

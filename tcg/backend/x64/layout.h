@@ -53,6 +53,7 @@ struct Layout {
     std::array<Slot, kGprCount> gpr_slot{};    ///< kNoSlot when not pinned
     std::array<Slot, kXmmCount> xmm_slot{};
     std::uint32_t cold_offset = 0;
+    std::int32_t x87_live = 0, x87_image = 0;  ///< displacements; only with GuestDescription::x87
 
     static constexpr std::int32_t head(std::size_t offset) {
         return static_cast<std::int32_t>(offset) - kStateBias;

@@ -49,6 +49,11 @@ struct Thunks {
     /// call: kArgSpill high half, next low half, kDataSpill divisor, kDataSpill + 2: bytes | signed << 8 | vector << 16.
     /// Returns quotient and remainder in kArgSpill and the next.
     const std::uint8_t *divide = nullptr;
+    /// call: the host's x87 gets the guest's state; puts it back into the guest's fields when the host has it.
+    const std::uint8_t *x87_load = nullptr, *x87_save = nullptr;
+    /// call: address in kArgSpill, operand bytes in the next. Memory to kDataSpill; checks that it may be written; kDataSpill to
+    /// memory. The host's x87 is empty afterwards.
+    const std::uint8_t *x87_read = nullptr, *x87_probe = nullptr, *x87_write = nullptr;
     /// call: exception vector in kArgSpill, error code in the next. Does not come back.
     const std::uint8_t *raise = nullptr;
     /// call: arguments in r10, r11 and spill kDataSpill + 2; result in r10. By helper.

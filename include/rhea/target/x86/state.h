@@ -47,10 +47,11 @@ struct CpuState {
     VectorRegister xmm[16];
     X87Register fpr[8];                ///< physical registers R0..R7; ST(i) is fpr[(top + i) & 7]
     std::uint16_t fcw, fsw, ftw;       ///< fsw without TOP; ftw: one bit a register, 1 = empty
-    std::uint16_t fop;
+    std::uint16_t fcs;
     std::uint32_t fpu_top;
-    std::uint64_t fip, fdp;
-    std::uint16_t fcs, fds;
+    std::uint64_t fip_page, fdp;       ///< FIP is fip_page + the upper half of fpu_place
+    std::uint32_t fpu_place;           ///< FOP in the lower half
+    std::uint16_t fds;
     SegmentCache seg[kSegCount];
     SegmentCache ldt, tr;
     std::uint64_t ldt_base, tr_base;
@@ -79,6 +80,8 @@ struct CpuState {
     std::uint8_t cpl;
     std::uint64_t cpu_data;             ///< address of the owning target::x86 object
     tcg::VcpuCold cold;
+    std::uint32_t x87_live;            ///< tcg::X87Guest; 0 outside generated code
+    alignas(64) std::uint8_t x87_image[tcg::kX87ImageSize];
 };
 static_assert(offsetof(CpuState, gpr) == 80);
 static_assert(offsetof(CpuState, seg_base) == 208);
@@ -103,7 +106,11 @@ enum SlotId : tcg::Slot {
     kSlotKernelGsBase = 63, ///< i64
     kSlotTscAux = 64,    ///< i64
     kSlotFprHigh = 65,   ///< + n, i16: sign and exponent, by physical number
-    kSlotCount = 73
+    kSlotFipPage = 73,   ///< i64
+    kSlotFdp,            ///< i64
+    kSlotFpuPlace,       ///< i32
+    kSlotFcs, kSlotFds,  ///< i16
+    kSlotCount
 };
 
 /// Bits of the mode word (block key). Bits 1:0: window mode.
@@ -132,6 +139,7 @@ enum ModeBits : std::uint32_t {
     kModeXsave = 1u << 22,    ///< CR4.OSXSAVE set: else XSAVE and its family are #UD
     kModeAvx = 1u << 23,      ///< CR4.OSXSAVE set and XCR0 with SSE and AVX: else VEX vectors are #UD
     kModeTaskSwitched = 1u << 24, ///< CR0.TS
+    kModeX87Unmasked = 1u << 25, ///< some x87 exception is unmasked: x87 instructions are helper calls
     kModeWindowShift = 0
 };
 
