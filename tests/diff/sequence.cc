@@ -35,7 +35,8 @@ bool writes_stack_registers(const Insn &insn) {
     });
 }
 
-bool memory_is_near(const Insn &insn) {
+/// `far`: round any register, where there is hardly ever memory.
+bool memory_is_near(const Insn &insn, bool far) {
     if (!insn.mem_form() || insn.row().mnemonic == "lea" || insn.row().mnemonic == "nop") {
         return true;
     }
@@ -43,7 +44,7 @@ bool memory_is_near(const Insn &insn) {
     if (insn.address_size == 2 || m.segment > kDs || m.segment == kCs || m.index != kNoReg) {
         return false;
     }
-    return m.base == kNoReg || ((m.base == kRsp || m.base == kRbp) && m.disp > -0x200 && m.disp < 0x200);
+    return far || m.base == kNoReg || ((m.base == kRsp || m.base == kRbp) && m.disp > -0x200 && m.disp < 0x200);
 }
 
 /// Jumps go to the next instruction whether taken or not.
@@ -59,11 +60,11 @@ bool make_branch_short(Encoded &e) {
     return true;
 }
 
-bool acceptable(Encoded &e, std::uint32_t undefined) {
+bool acceptable(Encoded &e, std::uint32_t undefined, bool far) {
     if (e.insn.lock && !e.insn.operands[0].is_mem()) {
         return false; // #UD ends everything too early
     }
-    if (writes_stack_registers(e.insn) || !memory_is_near(e.insn) || (flag_effects(e.insn).reads & undefined) != 0) {
+    if (writes_stack_registers(e.insn) || !memory_is_near(e.insn, far) || (flag_effects(e.insn).reads & undefined) != 0) {
         return false;
     }
     const bool far_bit = e.insn.operands[0].is_mem() && e.insn.operands[1].is_reg() && e.insn.row().mnemonic.starts_with("bt");
@@ -74,15 +75,22 @@ bool acceptable(Encoded &e, std::uint32_t undefined) {
 } // namespace
 
 Sequence encode_sequence(unsigned count, CodeSize size, FeatureSet features, Random &random) {
+    constexpr std::uint16_t kFloating = kRowX87 | kRowMmx;
     Sequence sequence;
-    for (unsigned tries = 0; tries < 40 * count && sequence.insns.size() < count; tries++) {
+    sequence.floating = random.one_in(4);
+    const unsigned limit = (sequence.floating ? 400 : 40) * count;
+    for (unsigned tries = 0; tries < limit && sequence.insns.size() < count; tries++) {
         const RowId row = static_cast<RowId>(random.below(kRowCount));
+        if (sequence.floating && (kRows[row].flags & kFloating) == 0 && !random.one_in(16)) {
+            continue;
+        }
         const bool stack = is_stack(kRows[row]) && random.one_in(4);
         if ((!suits_sequences(kRows[row]) && !stack) || !features.has(kRows[row].feature)) {
             continue;
         }
         std::optional<Encoded> e = encode_row(row, size, features, random, kStart + sequence.bytes.size());
-        if (!e || !acceptable(*e, sequence.undefined_flags)) {
+        const bool far = sequence.floating && random.one_in(8);
+        if (!e || !acceptable(*e, sequence.undefined_flags, far)) {
             continue;
         }
         const FlagEffects effects = flag_effects(e->insn);

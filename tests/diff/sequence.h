@@ -11,6 +11,7 @@ struct Sequence {
     std::vector<Insn> insns;
     std::vector<std::uint8_t> bytes;
     std::uint32_t undefined_flags = 0; ///< when all of it ran
+    bool floating = false;             ///< nearly all of it is x87 and MMX, and some operand may fault
 };
 
 /// `count` instructions (or fewer) for kStart. Branches go to the next instruction. Memory operands lie round RSP and RBP or are
