@@ -43,7 +43,7 @@ bool all_zero(const CpuState &s, unsigned first_lane) {
 }
 
 bool x87_is_initial(const CpuState &s) {
-    if (s.fcw != 0x37f || fpu_status(s) != 0 || s.ftw != 0xff || s.fop != 0 || s.fip != 0 || s.fdp != 0 || s.fcs != 0 ||
+    if (s.fcw != 0x37f || fpu_status(s) != 0 || s.ftw != 0xff || fpu_opcode(s) != 0 || fpu_ip(s) != 0 || s.fdp != 0 || s.fcs != 0 ||
         s.fds != 0) {
         return false;
     }

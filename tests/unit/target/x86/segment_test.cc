@@ -197,10 +197,10 @@ TEST_F(Segments, EnterCopiesTheDisplay) {
 }
 
 TEST_F(Segments, ModeWord) {
-    EXPECT_EQ(mode(), 1u | kModeIopl | kModeSimdOff) << "reset: real mode";
+    EXPECT_EQ(mode(), 1u | kModeIopl | kModeSimdOff | kModeX87Unmasked) << "reset: real mode";
     m.enter_protected();
     EXPECT_EQ(mode(), 1u | kModeProtected | kModeCode32 | kModeStack32 | kModeCsBaseZero |
-                          kModeDataFlat | kModeIopl | kModeSimdOff);
+                          kModeDataFlat | kModeIopl | kModeSimdOff | kModeX87Unmasked);
     m.call(helper_load_seg, kFs, 0, 2);
     EXPECT_FALSE(mode() & kModeSegChecks) << "a null FS costs nothing";
     m.set_descriptor(0x58, X86Machine::descriptor(0x1000, 0xfff, 0x93, 4));
@@ -211,7 +211,7 @@ TEST_F(Segments, ModeWord) {
     EXPECT_EQ(m.mode_changes, changes + 1);
     m.enter_long();
     EXPECT_EQ(mode(), 1u | kModeProtected | kModeLongActive | kModeCode64 | kModeCsBaseZero |
-                          kModeDataFlat | kModeIopl | kModeSimdOff);
+                          kModeDataFlat | kModeIopl | kModeSimdOff | kModeX87Unmasked);
     m.call(helper_write_cr, 4, s.cr4 | kCr4SMAP | kCr4OSFXSR | kCr4UMIP, 3);
     m.call(helper_popf, kFlagAC, 8, 1);
     EXPECT_EQ(mode() & kModeWindowMask, 2u) << "AC under SMAP";
