@@ -1,6 +1,8 @@
 #include "rhea/target/x86/cpu_model.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <initializer_list>
 #include <optional>
 #include <span>
@@ -9,6 +11,7 @@
 #endif
 
 #include "rhea/util/nearest_name.h"
+#include "target/x86/cpu_models.h"
 
 namespace rhea::target::x86 {
 namespace {
@@ -117,18 +120,72 @@ CpuModel make_max() {
     return m;
 }
 
+/// As this computer's CPU calls itself, and with all that KVM can show of it.
+CpuModel make_host() {
+    CpuModel m = make_max();
+#if defined(__x86_64__)
+    unsigned r[4] = {};
+    if (__get_cpuid(0, &r[0], &r[1], &r[2], &r[3]) != 0) {
+        std::memcpy(&m.vendor[0], &r[1], 4);  // EBX, EDX, ECX
+        std::memcpy(&m.vendor[4], &r[3], 4);
+        std::memcpy(&m.vendor[8], &r[2], 4);
+    }
+    if (__get_cpuid(1, &r[0], &r[1], &r[2], &r[3]) != 0) {
+        const unsigned family = (r[0] >> 8) & 15;
+        m.family = family + (family == 15 ? (r[0] >> 20) & 0xff : 0);
+        m.model = ((r[0] >> 4) & 15) | (family == 6 || family == 15 ? (r[0] >> 12) & 0xf0 : 0);
+        m.stepping = r[0] & 15;
+    }
+    char brand[49] = {};
+    for (unsigned n = 0; n < 3; ++n)
+        if (__get_cpuid(0x80000002 + n, &r[0], &r[1], &r[2], &r[3]) != 0)
+            std::memcpy(brand + 16 * n, r, 16);
+    m.model_id = brand;
+#endif
+    return m;
+}
+
+CpuModel make_base() {
+    CpuModel m;
+    m.level = 1;
+    m.extended_level = 0;
+    m.family = m.model = m.stepping = 0;
+    return m;
+}
+
+/// Who is told of features that cannot be had.
+enum class Missing : std::uint8_t {
+    kAskedFor,  ///< a warning for those named on the command line
+    kAll,       ///< for each that the model has
+};
+
 struct ModelRow {
     std::string_view name, description;
     CpuModel (*make)();
-    bool everything;  ///< shows whatever is available, without a warning for the rest
+    bool versioned;  ///< also under its name with -v1
+    bool needs_kvm;
 };
 constexpr ModelRow kModels[] = {
-    {"kvm64", "Common KVM processor", make_kvm64, false},
-    {"qemu32", "QEMU Virtual CPU version 2.5+", make_qemu32, false},
-    {"qemu64", "QEMU Virtual CPU version 2.5+", make_qemu64, false},
+    {"kvm64", "Common KVM processor", make_kvm64, true, false},
+    {"qemu32", "QEMU Virtual CPU version 2.5+", make_qemu32, true, false},
+    {"qemu64", "QEMU Virtual CPU version 2.5+", make_qemu64, true, false},
+    {"base", "base CPU model type with no features enabled", make_base, false, false},
+    {"host", "processor with all supported host features", make_host, false, true},
     {"max", "Enables all features supported by the accelerator in the current host", make_max,
-     true},
+     false, false},
 };
+
+/// "CPUID.07H:EBX.bmi2 [bit 8]", as QEMU names a feature in its messages.
+std::string place_of(const FeatureRow& row) {
+    static constexpr std::string_view kPlaces[] = {
+        "CPUID.01H:EDX",       "CPUID.01H:ECX",       "CPUID.06H:EAX",       "CPUID.07H:EBX",
+        "CPUID.07H:ECX",       "CPUID.07H:EDX",       "CPUID.0DH:EAX",       "CPUID.80000001H:EDX",
+        "CPUID.80000001H:ECX", "CPUID.80000007H:EDX", "CPUID.80000008H:EBX", "CPUID.80000021H:EAX",
+        "MSR(10AH)"};
+    static_assert(std::size(kPlaces) == static_cast<std::size_t>(CpuidWord::kCount));
+    const auto number = static_cast<unsigned>(row.feature);
+    return fmt::format("{}.{} [bit {}]", kPlaces[number / 32], row.name, number % 32);
+}
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
     int base = 10;
@@ -222,7 +279,12 @@ util::Failure unknown_option(std::string_view word) {
 class OptionParser {
   public:
     OptionParser(CpuModel& model, const CpuAvailability& available)
-        : model_(model), available_(available) {}
+        : model_(model), available_(available) {
+        // Their registers are XSAVE components that leaf 0xD does not describe.
+        for (const FeatureRow& row : kFeatures)
+            if (row.name.starts_with("avx512") || row.feature == F::k_mpx)
+                set_feature(available_.features, row.feature, false);
+    }
 
     util::Result<void> parse(std::string_view item) {
         if (item.starts_with('+') || item.starts_with('-'))
@@ -254,21 +316,20 @@ class OptionParser {
     }
 
     /// Leaves out what is not available.
-    util::Result<void> finish(bool everything) {
+    util::Result<void> finish(Missing told) {
         for (const FeatureRow& row : kFeatures) {
             if (!model_.has(row.feature) || test_feature(available_.features, row.feature))
                 continue;
             set_feature(model_.features, row.feature, false);
-            if (everything && !test_feature(asked_, row.feature))
+            if (told == Missing::kAskedFor && !test_feature(asked_, row.feature))
                 continue;
             if (enforce_)
                 return util::fail(
                     "-cpu {}: {} does not support the feature '{}', which 'enforce' demands",
                     model_.name, available_.accelerator, std::string(row.name));
-            // What the model itself brings along is left out silently: nobody asked for it.
-            if (check_ && test_feature(asked_, row.feature))
+            if (check_)
                 model_.warnings.push_back(fmt::format("{} doesn't support requested feature: {}",
-                                                      available_.accelerator, row.name));
+                                                      available_.accelerator, place_of(row)));
         }
         return {};
     }
@@ -302,7 +363,7 @@ class OptionParser {
     }
 
     CpuModel& model_;
-    const CpuAvailability& available_;
+    CpuAvailability available_;
     FeatureWords asked_{};
     bool check_ = true, enforce_ = false;
 };
@@ -313,6 +374,12 @@ void drop_orphans(CpuModel& m) {
         m.features[static_cast<std::size_t>(CpuidWord::kArchCap)] = 0;
     if (!m.has(F::k_lm))
         for (const CpuFeature f : {F::k_pdpe1gb, F::k_lahf_lm, F::k_cx16})
+            set_feature(m.features, f, false);
+    if (!m.has(F::k_xsave))
+        set_feature(m.features, F::k_avx, false);
+    if (!m.has(F::k_avx))
+        for (const CpuFeature f :
+             {F::k_avx2, F::k_fma, F::k_f16c, F::k_vaes, F::k_vpclmulqdq, F::k_fma4, F::k_xop})
             set_feature(m.features, f, false);
     if (!m.has(F::k_xsave))
         m.features[static_cast<std::size_t>(CpuidWord::kD1Eax)] = 0;
@@ -335,41 +402,88 @@ std::uint32_t CpuModel::signature() const {
            extended_family << 20;
 }
 
-util::Result<CpuModel> parse_cpu_model(std::string_view text, const CpuAvailability& available) {
-    const std::size_t comma = text.find(',');
-    std::string_view name = text.substr(0, comma);
-    const ModelRow* row = nullptr;
+namespace {
+
+util::Failure no_such_model(std::string_view name) {
+    const std::vector<ModelListing> named = list_named_models();
     std::vector<std::string_view> names;
-    for (const ModelRow& candidate : kModels) {
-        names.push_back(candidate.name);
-        if (candidate.name == name ||
-            (name.ends_with("-x86_64-cpu") && name.substr(0, name.size() - 11) == candidate.name))
-            row = &candidate;
+    for (const ModelRow& row : kModels)
+        names.push_back(row.name);
+    for (const ModelListing& row : named)
+        names.push_back(row.name);
+    if (const auto nearest = util::nearest_name(name, names))
+        return util::fail("there is no CPU model '{}'; did you mean '{}'? ('-cpu help' lists all)",
+                          std::string(name), std::string(*nearest));
+    return util::fail("there is no CPU model '{}'; '-cpu help' lists those that there are",
+                      std::string(name));
+}
+
+/// A model of cpu_models.def as its table has it; `changes` are still to be made.
+CpuModel make_named(const NamedChoice& choice) {
+    CpuModel m;
+    m.name = choice.model->name;
+    m.vendor = choice.model->vendor;
+    m.family = choice.model->family;
+    m.model = choice.model->model;
+    m.stepping = choice.model->stepping;
+    m.level = choice.model->level;
+    m.extended_level = choice.model->extended_level;
+    m.model_id = choice.model->model_id;
+    std::string_view rest = choice.model->features;
+    while (!rest.empty()) {
+        const std::size_t end = std::min(rest.find(' '), rest.size());
+        if (const FeatureRow* row = find_feature(rest.substr(0, end)))
+            set_feature(m.features, row->feature, true);
+        rest.remove_prefix(std::min(end + 1, rest.size()));
     }
-    if (row == nullptr) {
-        const auto nearest = util::nearest_name(name, names);
-        if (nearest)
-            return util::fail(
-                "there is no CPU model '{}'; did you mean '{}'? ('-cpu help' lists all)",
-                std::string(name), std::string(*nearest));
-        return util::fail("there is no CPU model '{}'; '-cpu help' lists those that there are",
-                          std::string(name));
+    m.physical_bits = m.has(F::k_lm) ? 40 : m.has(F::k_pse36) ? 36 : 32;
+    if (choice.version != nullptr && !choice.version->model_id.empty())
+        m.model_id = choice.version->model_id;
+    return m;
+}
+
+util::Result<void> parse_items(OptionParser& parser, std::string_view items) {
+    while (!items.empty()) {
+        const std::size_t end = std::min(items.find(','), items.size());
+        if (end != 0) {
+            if (auto result = parser.parse(items.substr(0, end)); !result)
+                return result;
+        }
+        items.remove_prefix(std::min(end + 1, items.size()));
     }
-    CpuModel model = row->make();
-    model.name = row->name;
+    return {};
+}
+
+}  // namespace
+
+util::Result<CpuModel> parse_cpu_model(std::string_view text, const CpuAvailability& available) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    constexpr std::string_view kTypeSuffix = "-x86_64-cpu";
+    std::string_view name = text.substr(0, comma);
+    if (name.ends_with(kTypeSuffix))
+        name.remove_suffix(kTypeSuffix.size());
+    const auto row = std::find_if(std::begin(kModels), std::end(kModels),
+                                  [name](const ModelRow& r) {
+                                      return r.name == name || (r.versioned && name.size() == r.name.size() + 3 &&
+                                                                name.starts_with(r.name) && name.ends_with("-v1"));
+                                  });
+    const bool built_in = row != std::end(kModels);
+    const NamedChoice choice = built_in ? NamedChoice{} : find_named_model(name);
+    if (!built_in && choice.model == nullptr)
+        return no_such_model(name);
+    if (built_in && row->needs_kvm && available.accelerator != "KVM")
+        return util::fail("CPU model '{}' requires KVM; with {}, 'max' has all that there is",
+                          std::string(name), available.accelerator);
+    CpuModel model = built_in ? row->make() : make_named(choice);
+    model.name = name;
     OptionParser parser(model, available);
-    while (comma != std::string_view::npos && !text.empty()) {
-        const std::size_t cut = text.find(',');
-        if (cut == std::string_view::npos)
-            break;
-        text.remove_prefix(cut + 1);
-        const std::string_view item = text.substr(0, text.find(','));
-        if (item.empty())
-            continue;
-        if (auto result = parser.parse(item); !result)
+    if (choice.version != nullptr) {
+        if (auto result = parse_items(parser, choice.version->changes); !result)
             return util::fail(result.error());
     }
-    if (auto result = parser.finish(row->everything); !result)
+    if (auto result = parse_items(parser, text.substr(std::min(comma + 1, text.size()))); !result)
+        return util::fail(result.error());
+    if (auto result = parser.finish(built_in ? Missing::kAskedFor : Missing::kAll); !result)
         return util::fail(result.error());
     drop_orphans(model);
     return model;
@@ -378,6 +492,8 @@ util::Result<CpuModel> parse_cpu_model(std::string_view text, const CpuAvailabil
 std::string list_cpu_models() {
     std::string out = "Available CPUs:\n";
     for (const ModelRow& row : kModels)
+        out += fmt::format("x86 {:<20}  {}\n", row.name, row.description);
+    for (const ModelListing& row : list_named_models())
         out += fmt::format("x86 {:<20}  {}\n", row.name, row.description);
     out += "\nRecognized CPUID flags:\n";
     std::string line = " ";

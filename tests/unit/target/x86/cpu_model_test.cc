@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "target/x86/cpu_models.h"
 #include "tests/support/x86_machine.h"
 
 namespace rhea::target::x86 {
@@ -62,6 +65,68 @@ TEST(CpuModels, WhatCannotBeHad) {
     EXPECT_NE(m.warnings[0].find("svm"), std::string::npos);
     EXPECT_NE(error_of("max,+svm,enforce").find("svm"), std::string::npos);
     EXPECT_EQ(parse("max,+svm,check=off").warnings.size(), 0u);
+}
+
+TEST(CpuModels, NamedModels) {
+    const CpuModel nehalem = parse("Nehalem");
+    EXPECT_EQ(nehalem.vendor, "GenuineIntel");
+    EXPECT_EQ(nehalem.signature(), 0x000106a3u);
+    EXPECT_EQ(nehalem.model_id, "Intel Core i7 9xx (Nehalem Class Core i7)");
+    for (const CpuFeature f : {CpuFeature::k_sse4_1, CpuFeature::k_sse4_2, CpuFeature::k_ssse3,
+                               CpuFeature::k_popcnt, CpuFeature::k_cx16, CpuFeature::k_lahf_lm})
+        EXPECT_TRUE(nehalem.has(f)) << static_cast<unsigned>(f);
+    EXPECT_FALSE(nehalem.has(CpuFeature::k_avx));
+    EXPECT_TRUE(nehalem.warnings.empty());
+    EXPECT_EQ(parse("Nehalem-v1").features, nehalem.features);
+    EXPECT_TRUE(parse("Nehalem-v2").has(CpuFeature::k_spec_ctrl));
+    EXPECT_EQ(parse("Nehalem-IBRS").features, parse("Nehalem-v2").features);
+    EXPECT_EQ(parse("EPYC-Rome").signature(), 0x00830f10u);
+    EXPECT_EQ(parse("Haswell-noTSX").stepping, 1u);
+    EXPECT_EQ(parse("486").level, 1u);
+    EXPECT_EQ(parse("486").physical_bits, 32u);
+    EXPECT_FALSE(parse("pentium3").has(CpuFeature::k_lm));
+    EXPECT_TRUE(parse("x86-64-v2").has(CpuFeature::k_sse4_2));
+    EXPECT_EQ(parse("x86-64-v2").warnings.size(), 0u);
+    EXPECT_FALSE(parse("base").has(CpuFeature::k_fpu));
+    EXPECT_EQ(parse("qemu64-v1").features, parse("qemu64").features);
+}
+
+TEST(CpuModels, AMissingFeatureOfANamedModelIsToldByItsPlace) {
+    const CpuModel m = parse("Haswell");
+    EXPECT_FALSE(m.has(CpuFeature::k_hle));
+    const std::string expected = "TCG doesn't support requested feature: CPUID.07H:EBX.hle [bit 4]";
+    EXPECT_EQ(std::count(m.warnings.begin(), m.warnings.end(), expected), 1);
+    EXPECT_TRUE(parse("Haswell,check=off").warnings.empty());
+    EXPECT_NE(error_of("Haswell,enforce").find("enforce"), std::string::npos);
+    const CpuModel without = parse("Haswell,-hle");
+    EXPECT_EQ(std::count(without.warnings.begin(), without.warnings.end(), expected), 0);
+}
+
+/// Every feature that a row of the table names exists, and every version's changes can be made.
+TEST(CpuModels, EveryRowParses) {
+    CpuAvailability all;
+    all.features.fill(~0u);
+    for (const ModelListing& row : list_named_models()) {
+        const auto model = parse_cpu_model(row.name, all);
+        ASSERT_TRUE(model.has_value()) << row.name;
+        std::string_view rest = find_named_model(row.name).model->features;
+        while (!rest.empty()) {
+            const std::string word(rest.substr(0, rest.find(' ')));
+            EXPECT_TRUE(parse_cpu_model("base,+" + word, all).has_value()) << row.name << ' ' << word;
+            rest.remove_prefix(std::min(word.size() + 1, rest.size()));
+        }
+        EXPECT_NE(list_cpu_models().find("x86 " + row.name), std::string::npos);
+    }
+}
+
+TEST(CpuModels, TheHostIsForKvm) {
+    EXPECT_NE(error_of("host").find("KVM"), std::string::npos);
+    CpuAvailability kvm = CpuAvailability::translator();
+    kvm.accelerator = "KVM";
+    const auto host = parse_cpu_model("host", kvm);
+    ASSERT_TRUE(host.has_value());
+    EXPECT_EQ(host->vendor.size(), 12u);
+    EXPECT_TRUE(host->has(CpuFeature::k_sse2));
 }
 
 TEST(CpuModels, MistakesNameTheNearest) {
