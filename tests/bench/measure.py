@@ -19,6 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 PROGRAMS = os.path.join(HERE, "programs")
 FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11", "-ffp-contract=off", "-static"]
 BUILD = os.path.join(ROOT, "build-bench")
+SLACK_SECONDS = 30  # a guest's own limit for a program ends it before the host's does
 BOOT_SECONDS = 120  # a guest's silence for this long before its first program is an error
 LINE = re.compile(r"^bench (\S+) (begin|end|checksum|skip|error)[ =]?(.*)$")
 
@@ -208,7 +209,7 @@ class Guest:
         missing = list(names)
         try:
             while True:
-                line = lines.next(self._seconds + 30 if running else BOOT_SECONDS)
+                line = lines.next(self._seconds + SLACK_SECONDS if running else BOOT_SECONDS)
                 if not line:
                     break
                 parsed = parse_line(line)

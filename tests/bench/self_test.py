@@ -151,6 +151,12 @@ class GuestTest(unittest.TestCase):
         self.assertIn("oh no", got["a"].error)
         self.assertEqual(got["b"].checksum, "1")
 
+    def test_a_guest_that_hangs(self):
+        self.addCleanup(setattr, measure, "SLACK_SECONDS", measure.SLACK_SECONDS)
+        measure.SLACK_SECONDS = 0
+        got, _ = self.run_script("echo bench a begin at=0; exec sleep 1000\n", ["a"], seconds=1)
+        self.assertIn("the guest hangs", got["a"].error)
+
     def test_death_before_any_program(self):
         got, _ = self.run_script("echo no such machine; exit 1\n", ["a", "b"])
         self.assertEqual(set(got), {"a", "b"})
