@@ -99,8 +99,8 @@ Made make_kvm(const AcceleratorRequest& request) {
         return fail(model.error());
     }
     const bool in_kernel_apic = kvm.irqchip != accel::KernelIrqchip::kOff;
-    return accel::make_kvm_accelerator(kvm, [model = *model, in_kernel_apic](unsigned index) {
-        return x86::make_kvm_state(model, index, in_kernel_apic);
+    return accel::make_kvm_accelerator(kvm, [model = *model, in_kernel_apic](unsigned index, const core::Clocks& clocks) {
+        return x86::make_kvm_state(model, index, in_kernel_apic, clocks);
     });
 }
 

@@ -23,14 +23,15 @@ public:
         return vm_->slot_status();
     }
 
-    util::Result<std::unique_ptr<core::Vcpu>> create_vcpu(unsigned index, core::Clocks &, core::MachineRequests &requests) override {
-        auto vcpu = KvmVcpu::create(*vm_, index, make_arch_(index), *memory_, *io_, requests);
+    util::Result<std::unique_ptr<core::Vcpu>> create_vcpu(unsigned index, core::Clocks &clocks, core::MachineRequests &requests) override {
+        auto vcpu = KvmVcpu::create(*vm_, index, make_arch_(index, clocks), *memory_, *io_, requests);
         if (!vcpu)
             return util::fail(vcpu.error());
         return std::unique_ptr<core::Vcpu>(std::move(*vcpu));
     }
 
     core::IrqSink *kernel_interrupts() override { return vm_->irqchip() == KernelIrqchip::kOn ? vm_.get() : nullptr; }
+    core::KernelIrqchip *kernel_irqchip() override { return vm_->chips(); }
 
     std::string describe(std::string_view what) const override { return what == "kvm" ? vm_->describe() : std::string{}; }
 

@@ -1,11 +1,12 @@
 #include "accel/kvm/kvm_vcpu.h"
 
-#include "accel/kvm/exit_names.h"
+#include "rhea/util/log.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <optional>
 #include <fmt/format.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
@@ -27,17 +28,35 @@ void install_kick_handler() {
     (void)installed;
 }
 
+constexpr std::uint32_t kMsrTscDeadline = 0x6e0;
+
+/// kvm_msrs with one entry. The structure of the kernel's header ends in a flexible array, whose C++ form differs between versions.
+struct OneMsr {
+    std::uint32_t count = 1, padding = 0;
+    kvm_msr_entry entry{};
+};
+constexpr unsigned long kGetMsrs = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0x88, 8), kSetMsrs = _IOC(_IOC_WRITE, KVMIO, 0x89, 8);
+
 } // namespace
 
-KvmVcpu::KvmVcpu(KvmVm *vm, unsigned index, std::unique_ptr<core::KvmArchState> arch, core::AddressSpace &memory,
-                 core::AddressSpace &io, core::MachineRequests &requests, kvm_run *run)
-    : core::Vcpu(index), vm_(vm), run_(run), arch_(std::move(arch)), memory_(memory), io_(io), machine_requests_(requests) {}
+KvmVcpu::KvmVcpu(KvmVm &vm, unsigned index, std::unique_ptr<core::KvmArchState> arch, core::AddressSpace &memory,
+                 core::AddressSpace &io, core::MachineRequests &requests)
+    : core::Vcpu(index), vm_(&vm), run_size_(vm.run_size()), irqchip_(vm.irqchip()), arch_(std::move(arch)), memory_(memory), io_(io),
+      machine_requests_(requests) {}
+
+KvmVcpu::KvmVcpu(Fabricated fabricated, std::unique_ptr<core::KvmArchState> arch, core::AddressSpace &memory, core::AddressSpace &io,
+                 core::MachineRequests &requests)
+    : core::Vcpu(0), run_(fabricated.run), run_size_(fabricated.run_size), ioctl_for_test_(std::move(fabricated.ioctl)),
+      eoi_for_test_(std::move(fabricated.eoi)), irqchip_(fabricated.irqchip), arch_(std::move(arch)), memory_(memory), io_(io),
+      machine_requests_(requests) {
+    install_kick_handler();
+}
 
 util::Result<std::unique_ptr<KvmVcpu>> KvmVcpu::create(KvmVm &vm, unsigned index, std::unique_ptr<core::KvmArchState> arch,
                                                        core::AddressSpace &memory, core::AddressSpace &io,
                                                        core::MachineRequests &requests) {
     install_kick_handler();
-    auto vcpu = std::make_unique<KvmVcpu>(&vm, index, std::move(arch), memory, io, requests, nullptr);
+    std::unique_ptr<KvmVcpu> vcpu(new KvmVcpu(vm, index, std::move(arch), memory, io, requests));
     vcpu->fd_ = Fd(::ioctl(vm.vm_fd(), KVM_CREATE_VCPU, static_cast<unsigned long>(index)));
     if (vcpu->fd_.get() < 0)
         return util::fail("KVM could not create vCPU {}: {}", index, std::strerror(errno));
@@ -45,34 +64,41 @@ util::Result<std::unique_ptr<KvmVcpu>> KvmVcpu::create(KvmVm &vm, unsigned index
     if (run == MAP_FAILED)
         return util::fail("KVM vCPU {}: could not map kvm_run: {}", index, std::strerror(errno));
     vcpu->run_ = static_cast<kvm_run *>(run);
-    vcpu->owns_run_ = true;
-    vm.add_vcpu();
+    vcpu->counters_ = &vm.add_vcpu(index, *vcpu);
     if (auto done = vcpu->arch_->setup(vm.system_fd(), vcpu->fd_.get()); !done)
         return util::fail(done.error());
     return vcpu;
 }
 
 KvmVcpu::~KvmVcpu() {
-    if (owns_run_)
-        ::munmap(run_, vm_->run_size());
+    if (!vm_)
+        return;
+    vm_->remove_vcpu(*this);
+    if (run_)
+        ::munmap(run_, run_size_);
+}
+
+int KvmVcpu::control(unsigned long request, void *argument) {
+    return ioctl_for_test_ ? ioctl_for_test_(request, argument) : ::ioctl(fd_.get(), request, argument);
 }
 
 void KvmVcpu::request(std::uint32_t bits) {
     requests_.fetch_or(bits, std::memory_order_seq_cst);
     __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST);
     if (in_run_.load(std::memory_order_seq_cst)) {
-        if (vm_)
-            vm_->counters(index()).kicks.fetch_add(1, std::memory_order_relaxed);
+        counters_->kicks.fetch_add(1, std::memory_order_relaxed);
         ::pthread_kill(thread_.load(), kKickSignal);
     }
     wake();
 }
 
 bool KvmVcpu::has_work() {
-    if (requests_.load(std::memory_order_acquire) & (core::kRequestExit | core::kRequestNmi | core::kRequestInit | core::kRequestSipi))
+    if (requests_.load(std::memory_order_acquire) & (core::kRequestExit | core::kRequestNmi))
         return true;
-    return apic_ && apic_->interrupt_pending();
+    return !halted_ || interrupt_ends_halt();
 }
+
+bool KvmVcpu::interrupt_ends_halt() const { return apic_ && run_->if_flag && apic_->interrupt_pending(); }
 
 void KvmVcpu::reset() {
     requests_.store(0, std::memory_order_release);
@@ -88,31 +114,36 @@ void KvmVcpu::set_boot_state(const core::X86BootState &state) {
 }
 
 void KvmVcpu::complete_io() {
-    if (!io_pending_ || fd_.get() < 0)
+    if (!io_pending_)
         return;
     __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST);
-    ::ioctl(fd_.get(), KVM_RUN, 0); // -EINTR: the access is complete, no guest code ran
+    control(KVM_RUN, nullptr); // -EINTR: the access is complete, no guest code ran
     io_pending_ = false;
 }
 
 void KvmVcpu::synchronize() {
     complete_io();
-    if (!to_kvm_ && fd_.get() >= 0)
-        (void)arch_->get(fd_.get());
+    if (to_kvm_)
+        return;
+    if (arch_->get(fd_.get()) && !apic_in_kernel())
+        arch_->set_halted(halted_);
 }
 
 void KvmVcpu::serialize(core::Archive &archive) {
     synchronize();
     arch_->serialize(archive);
-    archive.field("halted", halted_);
-    if (archive.restoring())
+    if (archive.restoring()) {
+        halted_ = arch_->halted() && !apic_in_kernel();
         to_kvm_ = true;
+    }
 }
 
 std::optional<std::uint64_t> KvmVcpu::debug_translate(std::uint64_t linear) {
+    if (!vm_)
+        return linear;
     kvm_translation translation{};
     translation.linear_address = linear;
-    if (fd_.get() < 0 || ::ioctl(fd_.get(), KVM_TRANSLATE, &translation) != 0 || !translation.valid)
+    if (control(KVM_TRANSLATE, &translation) != 0 || !translation.valid)
         return std::nullopt;
     return translation.physical_address;
 }
@@ -122,22 +153,98 @@ std::string KvmVcpu::describe_registers() {
     return arch_->describe_registers();
 }
 
-void KvmVcpu::prepare_interrupts() {
-    if (!vm_ || vm_->irqchip() == KernelIrqchip::kOn)
-        return; // all in the kernel
-    if (requests_.load(std::memory_order_acquire) & core::kRequestNmi) {
-        clear_request(core::kRequestNmi);
-        ::ioctl(fd_.get(), KVM_NMI, 0);
+// ---- the local APIC in the kernel ----------------------------------------------------------------------------------
+
+core::LocalApicState KvmVcpu::local_apic() {
+    if (lapic_to_kvm_)
+        return *lapic_to_kvm_;
+    core::LocalApicState state;
+    complete_io();
+    kvm_sregs sregs{};
+    kvm_lapic_state page{};
+    OneMsr deadline;
+    deadline.entry.index = kMsrTscDeadline;
+    if (control(KVM_GET_SREGS, &sregs) == 0)
+        state.apic_base = sregs.apic_base;
+    if (control(KVM_GET_LAPIC, &page) == 0) {
+        for (std::size_t i = 0; i < state.registers.size(); ++i)
+            std::memcpy(&state.registers[i], page.regs + 16 * i, 4);
     }
-    if (!apic_)
+    if (control(kGetMsrs, &deadline) == 1)
+        state.tsc_deadline = deadline.entry.data;
+    return state;
+}
+
+/// Registers, then the local APIC: its page means what IA32_APIC_BASE (with the special registers) says, and the deadline counts only
+/// when the page has the timer in that mode.
+util::Result<void> KvmVcpu::put_state() {
+    if (to_kvm_) {
+        if (auto done = arch_->put(fd_.get()); !done)
+            return done;
+        to_kvm_ = false;
+        if (halted_) { // learn whether interrupts are enabled: fills kvm_run, runs no guest code
+            __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST);
+            control(KVM_RUN, nullptr);
+        }
+    }
+    if (!lapic_to_kvm_)
+        return {};
+    const core::LocalApicState state = *lapic_to_kvm_;
+    lapic_to_kvm_.reset();
+    kvm_sregs sregs{};
+    if (control(KVM_GET_SREGS, &sregs) < 0)
+        return util::fail("KVM_GET_SREGS: {}", std::strerror(errno));
+    if (sregs.apic_base != state.apic_base) {
+        sregs.apic_base = state.apic_base;
+        if (control(KVM_SET_SREGS, &sregs) < 0)
+            return util::fail("KVM refused IA32_APIC_BASE {:#x}: {}", state.apic_base, std::strerror(errno));
+    }
+    kvm_lapic_state page{};
+    for (std::size_t i = 0; i < state.registers.size(); ++i)
+        std::memcpy(page.regs + 16 * i, &state.registers[i], 4);
+    if (control(KVM_SET_LAPIC, &page) < 0)
+        return util::fail("KVM refused the local APIC's state: {}", std::strerror(errno));
+    if (state.tsc_deadline) {
+        OneMsr deadline;
+        deadline.entry.index = kMsrTscDeadline;
+        deadline.entry.data = state.tsc_deadline;
+        if (control(kSetMsrs, &deadline) != 1)
+            util::log_write(util::kLogUnimp, "kvm: this KVM has no IA32_TSC_DEADLINE\n");
+    }
+    return {};
+}
+
+// ---- the run loop --------------------------------------------------------------------------------------------------
+
+/// Takes requests that end HLT; false: still halted.
+bool KvmVcpu::may_go_on() {
+    const std::uint32_t requests = requests_.load(std::memory_order_acquire);
+    if (requests & core::kRequestNmi) {
+        clear_request(core::kRequestNmi);
+        control(KVM_NMI, nullptr);
+        halted_ = false;
+    }
+    constexpr std::uint32_t kNotHere = core::kRequestInit | core::kRequestSipi | core::kRequestSmi;
+    if (requests & kNotHere) {
+        clear_request(kNotHere);
+        util::log_write(util::kLogGuestErrors, "kvm: INIT, start-up and SMI messages of a local APIC outside the kernel are dropped\n");
+    }
+    if (interrupt_ends_halt())
+        halted_ = false;
+    return !halted_;
+}
+
+void KvmVcpu::prepare_interrupts() {
+    if (!apic_ || irqchip_ == KernelIrqchip::kOn)
         return;
-    run_->cr8 = apic_->cr8();
+    if (!apic_in_kernel())
+        run_->cr8 = apic_->cr8();
     if (apic_->interrupt_pending() && run_->ready_for_interrupt_injection && run_->if_flag) {
         const int vector = apic_->acknowledge();
         if (vector >= 0) {
             kvm_interrupt interrupt{};
             interrupt.irq = static_cast<std::uint32_t>(vector);
-            ::ioctl(fd_.get(), KVM_INTERRUPT, &interrupt);
+            control(KVM_INTERRUPT, &interrupt);
             run_->ready_for_interrupt_injection = 0;
         }
     }
@@ -155,128 +262,36 @@ core::VcpuExit KvmVcpu::run() {
             __atomic_store_n(&run_->immediate_exit, 0, __ATOMIC_SEQ_CST);
             return core::vcpu_exit::Interrupted{};
         }
-        if (to_kvm_) {
-            if (auto done = arch_->put(fd_.get()); !done)
-                return core::vcpu_exit::InternalError{done.error().message()};
-            to_kvm_ = false;
-        }
+        if (auto done = put_state(); !done)
+            return core::vcpu_exit::InternalError{done.error().message()};
         __atomic_store_n(&run_->immediate_exit, 0, __ATOMIC_SEQ_CST);
         in_run_.store(true, std::memory_order_seq_cst);
-        if (halted_ && (!apic_ || !apic_->interrupt_pending())) {
+        if (!may_go_on()) {
             in_run_.store(false);
             return core::vcpu_exit::Halted{};
         }
-        halted_ = false;
         if (requests_.load(std::memory_order_seq_cst) & core::kRequestExit)
             __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST); // asked between the test above and here
         prepare_interrupts();
-        KvmCounters &counters = vm_->counters(index());
-        counters.runs.fetch_add(1, std::memory_order_relaxed);
-        const int result = ::ioctl(fd_.get(), KVM_RUN, 0);
+        counters_->runs.fetch_add(1, std::memory_order_relaxed);
+        const int result = control(KVM_RUN, nullptr);
         const int error = errno;
         in_run_.store(false, std::memory_order_seq_cst);
         io_pending_ = false;
         core::ViewGuard::quiescent();
-        if (vm_->irqchip() != KernelIrqchip::kOn && apic_ && apic_->cr8() != run_->cr8)
+        if (apic_ && !apic_in_kernel() && apic_->cr8() != run_->cr8)
             apic_->set_cr8(static_cast<std::uint8_t>(run_->cr8));
         if (result < 0) {
             if (error == EINTR || error == EAGAIN) {
-                counters.interrupted.fetch_add(1, std::memory_order_relaxed);
+                counters_->interrupted.fetch_add(1, std::memory_order_relaxed);
                 continue;
             }
             return internal_error(fmt::format("KVM_RUN: {}", std::strerror(error)));
         }
-        counters.by_reason[std::min<unsigned>(run_->exit_reason, KvmCounters::kReasons - 1)].fetch_add(1, std::memory_order_relaxed);
+        counters_->by_reason[std::min<unsigned>(run_->exit_reason, KvmCounters::kReasons - 1)].fetch_add(1, std::memory_order_relaxed);
         if (auto exit = handle_exit())
             return *exit;
     }
-}
-
-std::optional<core::VcpuExit> KvmVcpu::handle_exit() {
-    switch (run_->exit_reason) {
-    case KVM_EXIT_IO:
-        handle_io();
-        return std::nullopt;
-    case KVM_EXIT_MMIO:
-        handle_mmio();
-        return std::nullopt;
-    case KVM_EXIT_IRQ_WINDOW_OPEN:
-    case KVM_EXIT_INTR:
-    case KVM_EXIT_SET_TPR:
-        return std::nullopt;
-    case KVM_EXIT_HLT:
-        halted_ = true;
-        return core::vcpu_exit::Halted{};
-    case KVM_EXIT_SHUTDOWN:
-        return core::vcpu_exit::Shutdown{};
-    case KVM_EXIT_DEBUG:
-        return core::vcpu_exit::Debug{run_->debug.arch.pc};
-    case KVM_EXIT_SYSTEM_EVENT:
-        if (run_->system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN) {
-            machine_requests_.request_shutdown(core::ShutdownCause::kGuestShutdown);
-            return core::vcpu_exit::Interrupted{};
-        }
-        if (run_->system_event.type == KVM_SYSTEM_EVENT_CRASH) {
-            machine_requests_.request_shutdown(core::ShutdownCause::kGuestPanic);
-            return core::vcpu_exit::Interrupted{};
-        }
-        return core::vcpu_exit::Reset{};
-    case KVM_EXIT_FAIL_ENTRY:
-        return internal_error(fmt::format("the hardware refused to enter the guest (reason {:#x})", run_->fail_entry.hardware_entry_failure_reason));
-    case KVM_EXIT_INTERNAL_ERROR:
-        return handle_internal_error();
-    case KVM_EXIT_UNKNOWN:
-        return internal_error(fmt::format("unknown hardware exit {:#x}", run_->hw.hardware_exit_reason));
-    default:
-        return internal_error(fmt::format("KVM exit '{}' is not one that this machine can cause", exit_reason_name(run_->exit_reason)));
-    }
-}
-
-void KvmVcpu::handle_io() {
-    const auto &io = run_->io;
-    auto *data = reinterpret_cast<std::uint8_t *>(run_) + io.data_offset;
-    for (std::uint32_t i = 0; i < io.count; ++i, data += io.size) {
-        if (io.direction == KVM_EXIT_IO_IN) {
-            const std::uint64_t value = io_.load(io.port, io.size);
-            std::memcpy(data, &value, std::min<unsigned>(io.size, 8));
-        } else {
-            std::uint64_t value = 0;
-            std::memcpy(&value, data, std::min<unsigned>(io.size, 8));
-            io_.store(io.port, value, io.size);
-        }
-    }
-    io_pending_ = true;
-}
-
-void KvmVcpu::handle_mmio() {
-    const auto &mmio = run_->mmio;
-    const std::size_t length = std::min<std::size_t>(mmio.len, sizeof mmio.data);
-    if (mmio.is_write)
-        memory_.write(mmio.phys_addr, mmio.data, length);
-    else
-        memory_.read(mmio.phys_addr, run_->mmio.data, length);
-    io_pending_ = true;
-}
-
-core::VcpuExit KvmVcpu::internal_error(const std::string &what) {
-    std::string text = fmt::format("KVM: vCPU {}: {}\n", index(), what);
-    if (fd_.get() >= 0 && arch_->get(fd_.get()))
-        text += arch_->describe_registers();
-    return core::vcpu_exit::InternalError{text};
-}
-
-core::VcpuExit KvmVcpu::handle_internal_error() {
-    std::string what = fmt::format("internal error, suberror {}", run_->internal.suberror);
-    if (run_->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
-        what = "KVM could not emulate an instruction";
-        const auto &failure = run_->emulation_failure;
-        if (failure.ndata >= 1 && (failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)) {
-            what += "; bytes at the instruction:";
-            for (unsigned i = 0; i < std::min<unsigned>(failure.insn_size, sizeof failure.insn_bytes); ++i)
-                what += fmt::format(" {:02x}", failure.insn_bytes[i]);
-        }
-    }
-    return internal_error(what);
 }
 
 } // namespace rhea::accel

@@ -32,10 +32,7 @@ util::Result<std::unique_ptr<KvmVm>> KvmVm::create(const KvmOptions &options) {
     vm->system_ = Fd(::open(options.device.c_str(), O_RDWR | O_CLOEXEC));
     if (vm->system_.get() < 0) {
         const int error = errno;
-        const char *way_out = error == ENOENT   ? "load the kvm module, enable virtualisation in the firmware, or use -accel tcg"
-                              : error == EACCES ? "add yourself to the group kvm, or use -accel tcg"
-                                                : "use -accel tcg";
-        return util::fail("could not access {}: {}: {}", options.device, std::strerror(error), way_out);
+        return util::fail("could not access {}: {}; use -accel tcg", options.device, std::strerror(error));
     }
     const int version = ::ioctl(vm->system_.get(), KVM_GET_API_VERSION, 0);
     if (version != KVM_API_VERSION)
@@ -64,6 +61,8 @@ util::Result<std::unique_ptr<KvmVm>> KvmVm::create(const KvmOptions &options) {
     ::ioctl(vm->vm_.get(), KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
 
     vm->irqchip_ = options.irqchip;
+    if (options.irqchip != KernelIrqchip::kOff)
+        vm->chips_ = std::make_unique<KvmIrqchip>(*vm, options.irqchip == KernelIrqchip::kSplit);
     if (options.irqchip == KernelIrqchip::kOn) {
         if (::ioctl(vm->vm_.get(), KVM_CREATE_IRQCHIP, 0) < 0)
             return util::fail("kernel-irqchip=on: KVM_CREATE_IRQCHIP: {}: use kernel-irqchip=off", std::strerror(errno));
@@ -71,8 +70,13 @@ util::Result<std::unique_ptr<KvmVm>> KvmVm::create(const KvmOptions &options) {
         pit.flags = KVM_PIT_SPEAKER_DUMMY;
         if (::ioctl(vm->vm_.get(), KVM_CREATE_PIT2, &pit) < 0)
             return util::fail("kernel-irqchip=on: KVM_CREATE_PIT2: {}: use kernel-irqchip=off", std::strerror(errno));
+        vm->chips_->route_pc_interrupts();
     } else if (options.irqchip == KernelIrqchip::kSplit) {
-        return util::fail("kernel-irqchip=split is not in this version: use kernel-irqchip=on or off");
+        kvm_enable_cap split{};
+        split.cap = KVM_CAP_SPLIT_IRQCHIP;
+        split.args[0] = 24; // GSIs that are pins of our I/O APIC
+        if (::ioctl(vm->vm_.get(), KVM_ENABLE_CAP, &split) < 0)
+            return util::fail("kernel-irqchip=split: KVM_CAP_SPLIT_IRQCHIP: {}: use kernel-irqchip=on or off", std::strerror(errno));
     }
     return vm;
 }
@@ -159,6 +163,27 @@ util::Result<void> KvmVm::bind_irqfd(int event_fd, unsigned gsi, bool remove) {
     if (::ioctl(vm_.get(), KVM_IRQFD, &request) < 0)
         return util::fail("KVM_IRQFD for interrupt {}: {}", gsi, std::strerror(errno));
     return {};
+}
+
+void KvmVm::end_of_interrupt(std::uint8_t vector) {
+    if (chips_)
+        chips_->end_of_interrupt(vector);
+}
+
+KvmCounters &KvmVm::add_vcpu(unsigned index, KvmVcpu &vcpu) {
+    while (counters_.size() <= index)
+        counters_.push_back(std::make_unique<KvmCounters>());
+    if (vcpus_.size() <= index)
+        vcpus_.resize(index + 1);
+    vcpus_[index] = &vcpu;
+    return *counters_[index];
+}
+
+void KvmVm::remove_vcpu(const KvmVcpu &vcpu) {
+    for (KvmVcpu *&place : vcpus_) {
+        if (place == &vcpu)
+            place = nullptr;
+    }
 }
 
 std::string KvmVm::describe() const {

@@ -2,6 +2,7 @@
 //
 // Slots follow the memory view under the machine lock. Counters are written by vCPU threads (one each) and read by anyone.
 #pragma once
+#include "accel/kvm/kvm_irqchip.h"
 #include "rhea/accel/kvm.h"
 #include "rhea/core/irq.h"
 #include "rhea/core/memory.h"
@@ -40,6 +41,8 @@ struct KvmCounters {
     std::array<std::atomic<std::uint64_t>, kReasons> by_reason{};
 };
 
+class KvmVcpu;
+
 class KvmVm final : public core::MemoryListener, public core::IrqSink {
 public:
     static util::Result<std::unique_ptr<KvmVm>> create(const KvmOptions &options);
@@ -66,8 +69,15 @@ public:
     /// irqfd: writes to the event descriptor pulse the GSI.
     util::Result<void> bind_irqfd(int event_fd, unsigned gsi, bool remove);
 
-    KvmCounters &counters(unsigned vcpu) { return *counters_.at(vcpu); }
-    void add_vcpu() { counters_.push_back(std::make_unique<KvmCounters>()); }
+    /// The chips in the kernel; null with kernel-irqchip=off.
+    core::KernelIrqchip *chips() { return chips_.get(); }
+    /// KVM_EXIT_IOAPIC_EOI, from a vCPU's thread.
+    void end_of_interrupt(std::uint8_t vector);
+
+    /// A vCPU's counters; they outlive it.
+    KvmCounters &add_vcpu(unsigned index, KvmVcpu &vcpu);
+    void remove_vcpu(const KvmVcpu &vcpu);
+    KvmVcpu *vcpu(unsigned index) const { return index < vcpus_.size() ? vcpus_[index] : nullptr; }
     std::string describe() const;
 
 private:
@@ -103,7 +113,9 @@ private:
     std::uint32_t next_slot_ = 0;
     util::Result<void> slot_status_;
     IoListener io_listener_;
-    std::vector<std::unique_ptr<KvmCounters>> counters_;
+    std::unique_ptr<KvmIrqchip> chips_;
+    std::vector<std::unique_ptr<KvmCounters>> counters_; ///< by vCPU index
+    std::vector<KvmVcpu *> vcpus_;                       ///< by index; null when gone
 };
 
 } // namespace rhea::accel

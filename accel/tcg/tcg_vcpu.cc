@@ -185,6 +185,11 @@ core::VcpuExit TcgVcpu::run() {
     set_current(this);
     last_exit_ = nullptr;
     mode_changed();
+    if (head_->exception_pending) { // an event that a restored state brought
+        cold_->slow_site = 0;
+        if (auto exit = handle_exception())
+            return *exit;
+    }
     if (auto exit = handle_requests())
         return *exit;
     for (;;) {

@@ -142,6 +142,16 @@ void ApicTimer::on_expiry() {
     expired_();
 }
 
+void ApicTimer::set_counts(const Counts& counts) {
+    mode_ = counts.mode;
+    divide_configuration_ = counts.divide_configuration & 0xb;
+    initial_count_ = mode_ == Mode::kTscDeadline ? 0 : counts.initial_count;
+    tsc_deadline_ = counts.tsc_deadline;
+    const std::uint32_t left = std::min(counts.current_count, initial_count_);
+    start_ns_ = clocks_.virtual_ns() - static_cast<std::int64_t>(initial_count_ - left) * tick_ns();
+    rearm();
+}
+
 void ApicTimer::serialize(core::Archive& archive) {
     archive.field("mode", mode_);
     archive.field("divide_configuration", divide_configuration_);

@@ -34,6 +34,16 @@ class ApicTimer {
     [[nodiscard]] std::uint32_t current_count() const;
     [[nodiscard]] std::uint64_t tsc_deadline() const { return tsc_deadline_; }
 
+    /// What the registers of a timer elsewhere show.
+    struct Counts {
+        Mode mode = Mode::kOneShot;
+        std::uint32_t divide_configuration = 0, initial_count = 0, current_count = 0;
+        std::uint64_t tsc_deadline = 0;
+    };
+    void set_counts(const Counts& counts);
+    /// No expiry until something is set: the timer runs elsewhere.
+    void suspend() { timer_.disarm(); }
+
     void serialize(core::Archive& archive);
 
   private:

@@ -234,6 +234,43 @@ void I8259::set_elcr(std::uint8_t value) {
     refresh_level_requests();
 }
 
+core::PicState I8259::state() const {
+    return {.lines = lines_,
+            .irr = irr_,
+            .isr = isr_,
+            .imr = imr_,
+            .elcr = elcr_,
+            .vector_base = vector_base_,
+            .lowest_priority = lowest_priority_,
+            .init_state = static_cast<std::uint8_t>(init_state_),
+            .needs_icw4 = needs_icw4_,
+            .auto_eoi = auto_eoi_,
+            .rotate_on_auto_eoi = rotate_on_auto_eoi_,
+            .special_mask = special_mask_,
+            .special_fully_nested = special_fully_nested_,
+            .poll = poll_,
+            .read_isr = read_isr_};
+}
+
+void I8259::set_state(const core::PicState& state) {
+    lines_ = state.lines;
+    irr_ = state.irr;
+    isr_ = state.isr;
+    imr_ = state.imr;
+    elcr_ = state.elcr & elcr_mask_;
+    vector_base_ = state.vector_base & 0xf8;
+    lowest_priority_ = state.lowest_priority & 7;
+    init_state_ = static_cast<InitState>(state.init_state & 3);
+    needs_icw4_ = state.needs_icw4;
+    single_ = level_triggered_ = false;  // the kernel's chip has neither
+    auto_eoi_ = state.auto_eoi;
+    rotate_on_auto_eoi_ = state.rotate_on_auto_eoi;
+    special_mask_ = state.special_mask;
+    special_fully_nested_ = state.special_fully_nested;
+    poll_ = state.poll;
+    read_isr_ = state.read_isr;
+}
+
 void I8259::serialize(core::Archive& archive) {
     archive.field("lines", lines_);
     archive.field("irr", irr_);

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "rhea/core/archive.h"
+#include "rhea/core/kernel_irqchip.h"
 
 namespace rhea::hw {
 
@@ -42,6 +43,9 @@ class I8259 {
     [[nodiscard]] std::uint8_t imr() const { return imr_; }
 
     void serialize(core::Archive& archive);
+    /// To and from a chip in the kernel.
+    [[nodiscard]] core::PicState state() const;
+    void set_state(const core::PicState& state);
 
   private:
     enum class InitState : std::uint8_t { kReady, kIcw2, kIcw3, kIcw4 };

@@ -32,7 +32,8 @@ constexpr std::uint64_t kWritable = 0xff0000000001ffffull & ~kReadOnly;
 
 }  // namespace
 
-IoApic::IoApic(InterruptMessagePort& port) : port_(port), registers_("ioapic", kRegionSize) {
+IoApic::IoApic(InterruptMessagePort& port, core::KernelIrqchip* kernel)
+    : port_(port), kernel_(kernel), registers_("ioapic", kRegionSize) {
     registers_.add({.offset = kIoRegSel,
                     .size = 4,
                     .name = "IOREGSEL",
@@ -69,6 +70,27 @@ void IoApic::reset() {
     id_ = 0;
     waiting_ = 0;
     entries_.fill(kMasked);
+    for (unsigned pin = 0; pin < kPins; ++pin) {
+        announce(pin);
+    }
+    hand_over();
+}
+
+InterruptMessage IoApic::message(unsigned pin) const {
+    const std::uint64_t entry = entries_[pin];
+    const auto mode = static_cast<DeliveryMode>(entry >> kModeShift & 7);
+    const bool has_eoi = mode == DeliveryMode::kFixed || mode == DeliveryMode::kLowestPriority;
+    return {.destination = static_cast<std::uint32_t>(entry >> kDestinationShift),
+            .logical = (entry & kDestinationModeLogical) != 0,
+            .level_triggered = (entry & kLevelTriggered) && has_eoi,
+            .mode = mode,
+            .vector = static_cast<std::uint8_t>(entry)};
+}
+
+void IoApic::announce(unsigned pin) {
+    if (route_changed_) {
+        route_changed_(pin, message(pin));
+    }
 }
 
 std::uint32_t IoApic::read_indirect() const {
@@ -102,6 +124,7 @@ void IoApic::write_entry(unsigned pin, bool high, std::uint32_t value) {
         // Remote IRR has no meaning for edges; kernels clear a stuck one this way.
         entry &= ~kRemoteIrr;
     }
+    announce(pin);
     service(pin);
 }
 
@@ -140,18 +163,13 @@ void IoApic::service(unsigned pin) {
                         pin);
         return;
     }
-    const bool has_eoi = mode == DeliveryMode::kFixed || mode == DeliveryMode::kLowestPriority;
     // Before the message goes out: its receiver may answer with an EOI at once.
     waiting_ &= ~mask;
-    if (level && has_eoi) {
+    const InterruptMessage sent = message(pin);
+    if (sent.level_triggered) {
         entry |= kRemoteIrr;
     }
-    const bool accepted =
-        port_.deliver({.destination = static_cast<std::uint32_t>(entry >> kDestinationShift),
-                       .logical = (entry & kDestinationModeLogical) != 0,
-                       .level_triggered = level && has_eoi,
-                       .mode = mode,
-                       .vector = static_cast<std::uint8_t>(entry)});
+    const bool accepted = port_.deliver(sent);
     if (!accepted) {
         entry &= ~kRemoteIrr;
     }
@@ -167,12 +185,51 @@ void IoApic::end_of_interrupt(std::uint8_t vector) {
     }
 }
 
+void IoApic::fetch() {
+    if (kernel_ == nullptr) {
+        return;
+    }
+    const core::IoApicState state = kernel_->io_apic();
+    select_ = state.select;
+    id_ = state.id;
+    lines_ = waiting_ = 0;
+    for (unsigned pin = 0; pin < kPins; ++pin) {
+        entries_[pin] = state.entries[pin] & (kWritable | kReadOnly);
+        // Of an edge-triggered pin's line nothing is known once its message has gone out. Low is the
+        // safe guess: a fall that comes then means nothing.
+        const std::uint32_t request = state.requests & 1u << pin;
+        lines_ |= request;
+        waiting_ |= entries_[pin] & kLevelTriggered ? 0 : request;
+    }
+}
+
+void IoApic::hand_over() {
+    if (kernel_ == nullptr) {
+        return;
+    }
+    core::IoApicState state{.select = select_, .id = id_, .requests = 0, .entries = entries_};
+    for (unsigned pin = 0; pin < kPins; ++pin) {
+        const std::uint32_t requests = entries_[pin] & kLevelTriggered ? lines_ : waiting_;
+        state.requests |= requests & 1u << pin;
+    }
+    kernel_->set_io_apic(state);
+}
+
 void IoApic::serialize(core::Archive& archive) {
+    if (!archive.restoring()) {
+        fetch();
+    }
     archive.field("select", select_);
     archive.field("id", id_);
     archive.field("lines", lines_);
     archive.field("waiting", waiting_);
     archive.field("entries", entries_);
+    if (archive.restoring()) {
+        for (unsigned pin = 0; pin < kPins; ++pin) {
+            announce(pin);
+        }
+        hand_over();
+    }
 }
 
 }  // namespace rhea::hw

@@ -5,11 +5,13 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "hw/intc/msi.h"
 #include "rhea/core/device.h"
 #include "rhea/core/irq.h"
+#include "rhea/core/kernel_irqchip.h"
 #include "rhea/core/memory.h"
 #include "rhea/core/register_bank.h"
 
@@ -20,8 +22,14 @@ class IoApic final : public core::Device, public core::IrqSink, public EoiListen
     static constexpr unsigned kPins = 24;
     static constexpr core::hwaddr kDefaultBase = 0xfec00000;
 
-    /// Messages go to `port`.
-    explicit IoApic(InterruptMessagePort& port);
+    /// Told of what a pin would send, whenever that changes.
+    using RouteListener = std::function<void(unsigned pin, const InterruptMessage& message)>;
+
+    /// Messages go to `port`. `kernel`: the chip is there, and the object only stands for it: it has
+    /// no registers and exchanges state.
+    explicit IoApic(InterruptMessagePort& port, core::KernelIrqchip* kernel = nullptr);
+
+    void set_route_listener(RouteListener listener) { route_changed_ = std::move(listener); }
 
     void map(core::MemoryRegion& memory_root, core::hwaddr base = kDefaultBase);
 
@@ -40,7 +48,14 @@ class IoApic final : public core::Device, public core::IrqSink, public EoiListen
     /// Sends pin's message if it has one to send.
     void service(unsigned pin);
 
+    [[nodiscard]] InterruptMessage message(unsigned pin) const;
+    void announce(unsigned pin);
+    void fetch();
+    void hand_over();
+
     InterruptMessagePort& port_;
+    core::KernelIrqchip* kernel_;
+    RouteListener route_changed_;
     std::uint8_t select_ = 0;  ///< IOREGSEL
     std::uint8_t id_ = 0;
     std::uint32_t lines_ = 0;    ///< levels of the pins

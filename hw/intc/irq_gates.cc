@@ -23,6 +23,10 @@ void GsiRouter::set_irq(int input, bool level) {
     if (before == now) {
         return;
     }
+    if (all_) {
+        all_->set_irq(static_cast<int>(number), now);
+        return;
+    }
     if (pic_ && number < kPicInputs) {
         pic_->set_irq(static_cast<int>(number), now);
     }

@@ -41,8 +41,10 @@ class GsiRouter final : public core::Device, public core::IrqSink {
     static constexpr unsigned kSources = 3;
     static constexpr unsigned kInterrupts = 24;
 
-    /// Either sink may be null (a machine without that controller, or one in the kernel).
+    /// Either sink may be null (a machine without that controller).
     GsiRouter(core::IrqSink* pic, core::IrqSink* io_apic) : pic_(pic), io_apic_(io_apic) {}
+    /// Controllers in the kernel, which share `interrupts` among themselves.
+    explicit GsiRouter(core::IrqSink& interrupts) : all_(&interrupts) {}
 
     /// The wire of `source` to interrupt `number` (0..23).
     [[nodiscard]] core::IrqLine line(IrqSource source, unsigned number) {
@@ -55,8 +57,9 @@ class GsiRouter final : public core::Device, public core::IrqSink {
     void serialize(core::Archive& archive) override;
 
   private:
-    core::IrqSink* pic_;
-    core::IrqSink* io_apic_;
+    core::IrqSink* pic_ = nullptr;
+    core::IrqSink* io_apic_ = nullptr;
+    core::IrqSink* all_ = nullptr;
     std::array<std::uint32_t, kSources> levels_{};  ///< a bit an interrupt
 };
 

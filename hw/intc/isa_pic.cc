@@ -4,6 +4,7 @@ namespace rhea::hw {
 namespace {
 
 constexpr unsigned kCascade = 2;
+constexpr std::uint8_t kTimerInput = 0x01;
 constexpr core::hwaddr kMasterPort = 0x20;
 constexpr core::hwaddr kSlavePort = 0xa0;
 constexpr core::hwaddr kElcrPort = 0x4d0;
@@ -13,8 +14,9 @@ constexpr std::uint8_t kSlaveElcrMask = 0xde;
 
 }  // namespace
 
-IsaPic::IsaPic()
-    : master_(1u << kCascade, kMasterElcrMask),
+IsaPic::IsaPic(core::KernelIrqchip* kernel)
+    : kernel_(kernel),
+      master_(1u << kCascade, kMasterElcrMask),
       slave_(0, kSlaveElcrMask),
       master_ports_("isa-pic master", 2),
       slave_ports_("isa-pic slave", 2),
@@ -100,12 +102,40 @@ void IsaPic::reset() {
     master_.reset();
     slave_.reset();
     update();
+    hand_over();
+}
+
+void IsaPic::fetch() {
+    if (kernel_ == nullptr) {
+        return;
+    }
+    const auto state = kernel_->pics();
+    master_.set_state(state[0]);
+    slave_.set_state(state[1]);
+    update();
+}
+
+void IsaPic::hand_over() {
+    if (kernel_ == nullptr) {
+        return;
+    }
+    core::PicState master = master_.state();
+    // The 8254 beside those chips raises its wire for a moment only. Were the wire high, that would
+    // be no edge, and KVM's 8254 waits with the next one until the guest has had this one.
+    master.lines &= static_cast<std::uint8_t>(~kTimerInput);
+    kernel_->set_pics({master, slave_.state()});
 }
 
 void IsaPic::serialize(core::Archive& archive) {
+    if (!archive.restoring()) {
+        fetch();
+    }
     archive.section("master", 1, [this](core::Archive& a) { master_.serialize(a); });
     archive.section("slave", 1, [this](core::Archive& a) { slave_.serialize(a); });
     archive.field("output", output_level_);
+    if (archive.restoring()) {
+        hand_over();
+    }
 }
 
 }  // namespace rhea::hw

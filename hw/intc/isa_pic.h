@@ -2,7 +2,8 @@
 //
 // Ports 0x20/0x21 (master), 0xa0/0xa1 (slave on IR2), 0x4d0/0x4d1 (ELCR). Inputs 0..15 are the ISA
 // IRQs; input 2 is the cascade and ignored. INT goes to an IrqLine, INTA cycles come through
-// acknowledge(). Under the machine lock.
+// acknowledge(). With a kernel's chips behind it the object only stands for them: it has no ports and
+// exchanges state. Under the machine lock.
 #pragma once
 #include <memory>
 
@@ -26,7 +27,8 @@ class InterruptAcknowledge {
 
 class IsaPic final : public core::Device, public core::IrqSink, public InterruptAcknowledge {
   public:
-    IsaPic();
+    /// `kernel`: the chips are there; null: they are here.
+    explicit IsaPic(core::KernelIrqchip* kernel = nullptr);
 
     /// Where INT goes; before realize().
     void connect_output(core::IrqLine line) { output_ = line; }
@@ -51,6 +53,10 @@ class IsaPic final : public core::Device, public core::IrqSink, public Interrupt
     void add_elcr_port(core::hwaddr offset, std::string_view name, I8259& chip);
     void update();
 
+    void fetch();
+    void hand_over();
+
+    core::KernelIrqchip* kernel_;
     I8259 master_, slave_;
     bool output_level_ = false;
     core::IrqLine output_;

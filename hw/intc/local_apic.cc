@@ -60,6 +60,7 @@ void LocalApic::reset() {
                      std::memory_order_relaxed);
     sipi_vector_.store(0, std::memory_order_relaxed);
     reset_registers();
+    hand_over();
 }
 
 void LocalApic::init_reset() {
@@ -364,6 +365,9 @@ void LocalApic::end_of_interrupt() {
 }
 
 void LocalApic::serialize(core::Archive& archive) {
+    if (!archive.restoring()) {
+        fetch();
+    }
     std::uint64_t base = apic_base();
     std::uint8_t tpr = tpr_.load(std::memory_order_relaxed);
     std::uint8_t sipi = sipi_vector();
@@ -389,7 +393,11 @@ void LocalApic::serialize(core::Archive& archive) {
         apic_base_.store(base, std::memory_order_relaxed);
         tpr_.store(tpr, std::memory_order_relaxed);
         sipi_vector_.store(sipi, std::memory_order_relaxed);
+        hand_over();
         update();
+    }
+    if (config_.kernel != nullptr) {
+        timer_.suspend();
     }
 }
 

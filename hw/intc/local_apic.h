@@ -15,6 +15,7 @@
 #include "hw/intc/msi.h"
 #include "rhea/core/device.h"
 #include "rhea/core/irq.h"
+#include "rhea/core/kernel_irqchip.h"
 #include "rhea/core/local_apic_port.h"
 #include "rhea/core/vcpu.h"
 
@@ -29,6 +30,9 @@ class LocalApic final : public core::Device, public core::LocalApicPort, public 
         bool bootstrap = false;       ///< IA32_APIC_BASE.BSP
         bool x2apic = true;           ///< the CPU model has x2APIC
         unsigned physical_bits = 40;  ///< MAXPHYADDR
+        /// The APIC is there, and the object only stands for it: it gets no messages, is connected to
+        /// no CPU, and exchanges state. Null: it is here.
+        core::KernelIrqchip* kernel = nullptr;
     };
 
     /// Attaches itself to `bus`. `ext_int` answers ExtINT acknowledges; may be null.
@@ -100,6 +104,8 @@ class LocalApic final : public core::Device, public core::LocalApicPort, public 
     void write_icr(std::uint32_t high, std::uint32_t low);
     void write_spurious(std::uint32_t value);
     void self_interrupt(std::uint8_t vector);
+    void fetch();
+    void hand_over();
 
     ApicBus& bus_;
     InterruptAcknowledge* ext_int_;

@@ -63,4 +63,17 @@ inline constexpr std::uint64_t kMsiWindowSize = 0x100000;
             .vector = static_cast<std::uint8_t>(data)};
 }
 
+/// The same the other way: a message as a sender of MSIs would write it.
+struct MsiWrite {
+    std::uint64_t address = 0;
+    std::uint32_t data = 0;
+};
+[[nodiscard]] constexpr MsiWrite encode_msi(const InterruptMessage& message) {
+    constexpr std::uint32_t kAssert = 0x4000, kLevel = 0x8000;
+    return {.address = kMsiAddressBase | static_cast<std::uint64_t>(message.destination & 0xff) << 12 |
+                       (message.logical ? 0x4u : 0u),
+            .data = message.vector | static_cast<std::uint32_t>(message.mode) << 8 |
+                    (message.level_triggered ? kLevel | kAssert : 0u)};
+}
+
 }  // namespace rhea::hw

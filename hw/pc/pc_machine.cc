@@ -76,18 +76,40 @@ util::Result<void> PcMachine::load_firmware() {
     return {};
 }
 
+/// The devices are the same wherever the chips are, so that a saved machine moves between accelerators: those whose chip is in the kernel
+/// only stand for it.
 void PcMachine::build_interrupt_controllers(core::Accelerator &accelerator) {
-    if (core::IrqSink *kernel = accelerator.kernel_interrupts()) {
-        router_ = &add_device<GsiRouter>("gsi", nullptr, kernel);
+    kernel_chips_ = accelerator.kernel_irqchip();
+    core::KernelIrqchip *const all = kernel_chips_ && !kernel_chips_->local_apics_only() ? kernel_chips_ : nullptr;
+    InterruptMessagePort *messages = &apic_bus_;
+    if (kernel_chips_) {
+        kernel_apics_ = std::make_unique<KernelApicBus>(*kernel_chips_);
+        kernel_apics_->map(memory_root());
+        messages = kernel_apics_.get();
+    } else {
+        apic_bus_.map(memory_root());
+    }
+    pic_ = &add_device<IsaPic>("isa/pic", all);
+    io_apic_ = &add_device<IoApic>("ioapic", *messages, all);
+    if (all) {
+        router_ = &add_device<GsiRouter>("gsi", *accelerator.kernel_interrupts());
         return;
     }
-    pic_ = &add_device<IsaPic>("isa/pic");
     pic_->map(io_root());
-    io_apic_ = &add_device<IoApic>("ioapic", apic_bus_);
     io_apic_->map(memory_root());
-    apic_bus_.map(memory_root());
-    apic_bus_.add_eoi_listener(*io_apic_);
-    int_splitter_ = std::make_unique<IrqSplitter>(std::vector<core::IrqLine>{apic_bus_.lint0(), io_apic_->pin(0)});
+    core::IrqLine lint0 = apic_bus_.lint0();
+    if (kernel_chips_) {
+        ext_int_ = std::make_unique<ExtIntWire>(*pic_);
+        lint0 = ext_int_->line();
+        io_apic_->set_route_listener([this](unsigned pin, const InterruptMessage &message) {
+            const MsiWrite msi = encode_msi(message);
+            kernel_chips_->set_pin_route(pin, msi.address, msi.data);
+        });
+        kernel_chips_->set_eoi_handler([this](std::uint8_t vector) { io_apic_->end_of_interrupt(vector); });
+    } else {
+        apic_bus_.add_eoi_listener(*io_apic_);
+    }
+    int_splitter_ = std::make_unique<IrqSplitter>(std::vector<core::IrqLine>{lint0, io_apic_->pin(0)});
     pic_->connect_output(int_splitter_->line());
     router_ = &add_device<GsiRouter>("gsi", pic_, io_apic_);
 }
@@ -97,14 +119,14 @@ util::Result<void> PcMachine::build_cpus(core::Accelerator &accelerator) {
         auto vcpu = accelerator.create_vcpu(index, clocks(), requests());
         if (!vcpu)
             return util::fail(vcpu.error());
-        if (!pic_) { // the local APICs are the accelerator's
-            add_vcpu(std::move(*vcpu));
-            continue;
-        }
         auto &apic = add_device<LocalApic>(fmt::format("cpu/{}/apic", index), apic_bus_, clocks(), pic_,
-                                           LocalApic::Config{.id = index, .bootstrap = index == 0});
-        (*vcpu)->connect_apic(&apic);
-        apic.connect(**vcpu);
+                                           LocalApic::Config{.id = index, .bootstrap = index == 0, .kernel = kernel_chips_});
+        if (!kernel_chips_) {
+            (*vcpu)->connect_apic(&apic);
+            apic.connect(**vcpu);
+        } else if (ext_int_ && index == 0) {
+            ext_int_->connect(**vcpu);
+        }
         add_vcpu(std::move(*vcpu));
     }
     return {};
@@ -113,7 +135,9 @@ util::Result<void> PcMachine::build_cpus(core::Accelerator &accelerator) {
 void PcMachine::build_platform_devices() {
     static constexpr std::uint16_t kSerialBase[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
     static constexpr unsigned kSerialIrq[] = {4, 3, 4, 3};
-    if (pic_)
+    if (kernel_chips_ && !kernel_chips_->local_apics_only())
+        add_device<I8254>("isa/pit", clocks(), core::IrqLine{}, kernel_chips_);
+    else
         add_device<I8254>("isa/pit", clocks(), router_->isa(0)).map(io_root());
     rtc_ = &add_device<Mc146818>("isa/rtc", clocks(), router_->isa(8),
                                  Mc146818::Config{.offset_ns = config().rtc_offset_ns, .local_time = config().rtc_local});
@@ -131,8 +155,8 @@ void PcMachine::build_platform_devices() {
 }
 
 util::Result<void> PcMachine::build_chipset() {
-    pci_bus_ = std::make_unique<PciBus>(PciBus::Ports{
-        .memory = *pci_memory_, .io = io_root(), .dma = memory(), .msi = pic_ ? &apic_bus_ : nullptr});
+    MsiSink *const msi = kernel_apics_ ? static_cast<MsiSink *>(kernel_apics_.get()) : &apic_bus_;
+    pci_bus_ = std::make_unique<PciBus>(PciBus::Ports{.memory = *pci_memory_, .io = io_root(), .dma = memory(), .msi = msi});
     auto &bridge = add_device<I440fx>("pci/00.0", *pci_bus_,
                                       I440fx::Ports{.memory_root = memory_root(), .pci_memory = *pci_memory_,
                                                     .ram = *ram_region_, .io_root = io_root(), .requests = requests()});

@@ -4,6 +4,7 @@
 #include "hw/intc/io_apic.h"
 #include "hw/intc/irq_gates.h"
 #include "hw/intc/isa_pic.h"
+#include "hw/intc/kernel_apics.h"
 #include "hw/pc/kernel_boot.h"
 #include "hw/pci/pci_bus.h"
 #include "rhea/core/machine.h"
@@ -39,6 +40,9 @@ private:
     core::MemoryRegion *ram_region_ = nullptr;
     core::MemoryRegion *pci_memory_ = nullptr;
     ApicBus apic_bus_;
+    core::KernelIrqchip *kernel_chips_ = nullptr;   ///< null: all interrupt controllers are ours
+    std::unique_ptr<KernelApicBus> kernel_apics_;   ///< instead of apic_bus_
+    std::unique_ptr<ExtIntWire> ext_int_;           ///< the 8259s are ours, the local APICs not
     std::unique_ptr<PciBus> pci_bus_;
     Piix4Pm *pm_ = nullptr;
     Mc146818 *rtc_ = nullptr;

@@ -21,8 +21,9 @@ constexpr std::int64_t kRefreshNs = 15'085;
 
 }  // namespace
 
-I8254::I8254(core::Clocks& clocks, core::IrqLine irq0)
-    : clocks_(clocks),
+I8254::I8254(core::Clocks& clocks, core::IrqLine irq0, core::KernelIrqchip* kernel)
+    : kernel_(kernel),
+      clocks_(clocks),
       irq0_(irq0),
       timer_(clocks, core::ClockType::kVirtual, [this] { on_timer(); }),
       registers_("isa-pit", 4),
@@ -81,6 +82,7 @@ void I8254::reset() {
     counters_[1].reset(true);
     counters_[2].reset(false);
     update();
+    hand_over();
 }
 
 void I8254::write_control(std::uint8_t value) {
@@ -150,6 +152,9 @@ void I8254::on_timer() {
 }
 
 void I8254::serialize(core::Archive& archive) {
+    if (!archive.restoring()) {
+        fetch();
+    }
     static constexpr std::array<std::string_view, 3> kSections = {"counter0", "counter1",
                                                                   "counter2"};
     for (unsigned i = 0; i < counters_.size(); ++i) {
@@ -158,7 +163,11 @@ void I8254::serialize(core::Archive& archive) {
     }
     archive.field("port61", port61_);
     if (archive.restoring()) {
+        hand_over();
         arm_timer();  // the wire's level is the state of who listens to it
+    }
+    if (kernel_ != nullptr) {
+        timer_.disarm();  // it runs elsewhere
     }
 }
 

@@ -21,7 +21,9 @@ class I8254 final : public core::Device {
   public:
     static constexpr std::int64_t kHz = 1'193'182;
 
-    I8254(core::Clocks& clocks, core::IrqLine irq0);
+    /// `kernel`: the timer is there, and the object only stands for it: it has no ports, drives no
+    /// wire and exchanges state.
+    I8254(core::Clocks& clocks, core::IrqLine irq0, core::KernelIrqchip* kernel = nullptr);
 
     void map(core::MemoryRegion& io_root);
 
@@ -41,7 +43,10 @@ class I8254 final : public core::Device {
     void update();
     void arm_timer();
     void on_timer();
+    void fetch();
+    void hand_over();
 
+    core::KernelIrqchip* kernel_;
     core::Clocks& clocks_;
     core::IrqLine irq0_;
     std::array<I8254Counter, 3> counters_;

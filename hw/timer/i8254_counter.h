@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "rhea/core/archive.h"
+#include "rhea/core/kernel_irqchip.h"
 
 namespace rhea::hw {
 
@@ -33,6 +34,9 @@ class I8254Counter {
     Tick next_change(Tick now);
 
     void serialize(core::Archive& archive);
+    /// To and from a counter in the kernel; ages are in ticks' nanoseconds.
+    [[nodiscard]] core::PitCounterState state(Tick now) const;
+    void set_state(const core::PitCounterState& state, Tick now);
 
   private:
     enum class Access : std::uint8_t { kNone = 0, kLow = 1, kHigh = 2, kLowHigh = 3 };

@@ -1,6 +1,7 @@
 // The KVM accelerator.
 #pragma once
 #include "rhea/core/accelerator.h"
+#include "rhea/core/clock.h"
 #include "rhea/core/kvm_arch_state.h"
 
 #include <functional>
@@ -17,7 +18,7 @@ struct KvmOptions {
     std::string device = "/dev/kvm";
 };
 
-using KvmArchFactory = std::function<std::unique_ptr<core::KvmArchState>(unsigned index)>;
+using KvmArchFactory = std::function<std::unique_ptr<core::KvmArchState>(unsigned index, const core::Clocks &clocks)>;
 
 /// Opens KVM and makes a VM; an error names the device, the reason and the way out.
 util::Result<std::unique_ptr<core::Accelerator>> make_kvm_accelerator(const KvmOptions &options, KvmArchFactory make_arch);

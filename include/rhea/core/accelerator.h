@@ -2,6 +2,7 @@
 #pragma once
 #include "rhea/core/clock.h"
 #include "rhea/core/irq.h"
+#include "rhea/core/kernel_irqchip.h"
 #include "rhea/core/memory.h"
 #include "rhea/core/vcpu.h"
 #include "rhea/util/result.h"
@@ -27,8 +28,10 @@ public:
     virtual util::Result<std::unique_ptr<Vcpu>> create_vcpu(unsigned index, Clocks &clocks, MachineRequests &requests) = 0;
 
     /// Interrupt controllers that live in the kernel: the sink of GSI lines 0 to 23. Null: the machine brings its own
-    /// 8259s, I/O APIC, local APICs and PIT.
+    /// 8259s, I/O APIC and PIT.
     virtual IrqSink *kernel_interrupts() { return nullptr; }
+    /// Chips in the kernel: all of them (then kernel_interrupts() is there too), or only local APICs. Null: none.
+    virtual KernelIrqchip *kernel_irqchip() { return nullptr; }
 
     /// `info kvm`, `info jit`: counters for people; empty when the accelerator has none by that name.
     virtual std::string describe(std::string_view what) const = 0;

@@ -17,7 +17,7 @@ public:
 
     /// Once a vCPU: tells KVM what the CPU is (CPUID). `system_fd` is /dev/kvm.
     virtual util::Result<void> setup(int system_fd, int vcpu_fd) = 0;
-    /// All registers to KVM, in the order that KVM wants. `lapic`: the in-kernel local APIC's MP state too.
+    /// All registers to KVM, in the order that KVM wants; with an in-kernel local APIC its MP state too.
     virtual util::Result<void> put(int vcpu_fd) = 0;
     virtual util::Result<void> get(int vcpu_fd) = 0;
 
@@ -25,6 +25,9 @@ public:
     virtual void set_boot_state(const X86BootState &state) = 0;
     virtual void serialize(Archive &archive) = 0;
     virtual std::string describe_registers() const = 0;
+    /// Waits for an interrupt (HLT): kept by the run loop when the local APIC is not in the kernel.
+    virtual bool halted() const = 0;
+    virtual void set_halted(bool halted) = 0;
     /// Linear address of the next instruction, as of the last get().
     virtual std::uint64_t pc() const = 0;
 };

@@ -51,6 +51,13 @@ private:
     alignas(16) std::uint8_t bytes_[kFlexibleHeader + 8 + kCount * sizeof(Entry)] = {};
 };
 using MsrBuffer = FlexibleBuffer<kvm_msrs, kvm_msr_entry, kMsrCount>;
+/// The same with one MSR.
+struct OneMsr {
+    std::uint32_t count = 1, padding = 0;
+    kvm_msr_entry entry{};
+};
+constexpr std::uint32_t kMsrTsc = 0x10;
+constexpr std::uint8_t kFirstInterruptVector = 32; ///< below: exceptions
 constexpr std::size_t kCpuidEntries = 200;
 using CpuidBuffer = FlexibleBuffer<kvm_cpuid2, kvm_cpuid_entry2, kCpuidEntries>;
 
@@ -89,8 +96,8 @@ util::Result<void> call(int fd, unsigned long request, void *argument, const cha
 
 class KvmState final : public core::KvmArchState {
 public:
-    KvmState(const CpuModel &model, unsigned index, bool in_kernel_apic)
-        : model_(model), index_(index), in_kernel_apic_(in_kernel_apic), frontend_(make_frontend(model, index)) {
+    KvmState(const CpuModel &model, unsigned index, bool in_kernel_apic, const core::Clocks &clocks)
+        : model_(model), index_(index), in_kernel_apic_(in_kernel_apic), host_(clocks), frontend_(make_frontend(model, index)) {
         memory_ = static_cast<CpuState *>(std::aligned_alloc(64, (sizeof(CpuState) + 63) & ~std::size_t{63}));
         std::memset(static_cast<void *>(memory_), 0, sizeof(CpuState));
         memory_->head.canonical_state = reinterpret_cast<std::uint64_t>(memory_);
@@ -105,9 +112,17 @@ public:
     util::Result<void> setup(int system_fd, int vcpu_fd) override;
     util::Result<void> put(int vcpu_fd) override;
     util::Result<void> get(int vcpu_fd) override;
-    void reset() override { frontend_->reset(); }
+    void reset() override {
+        frontend_->reset();
+        put_tsc_ = true;
+    }
     void set_boot_state(const core::X86BootState &state) override { frontend_->set_boot_state(state); }
-    void serialize(core::Archive &archive) override { frontend_->serialize(archive); }
+    void serialize(core::Archive &archive) override {
+        frontend_->serialize(archive);
+        put_tsc_ |= archive.restoring();
+    }
+    bool halted() const override { return memory_->halted; }
+    void set_halted(bool halted) override { memory_->halted = halted; }
     std::string describe_registers() const override { return describe_state(*memory_); }
     std::uint64_t pc() const override { return memory_->head.pc; }
 
@@ -116,11 +131,16 @@ private:
     util::Result<void> put_fpu(int fd);
     void put_msrs(int fd);
     util::Result<void> put_general(int fd);
+    void put_tsc(int fd);
+    void get_tsc(int fd);
+    util::Result<void> put_events(int fd);
+    void get_events(int fd);
     bool code64() const { return (memory_->efer & kEferLMA) && (memory_->seg[kCs].attr & kAttrL); }
 
     const CpuModel model_;
     const unsigned index_;
     const bool in_kernel_apic_;
+    bool put_tsc_ = true; ///< after reset and restore; at other times KVM's TSC goes its way
     NullHost host_;
     std::unique_ptr<tcg::GuestFrontend> frontend_;
     CpuState *memory_;
@@ -233,6 +253,9 @@ util::Result<void> KvmState::put(int fd) {
     if (auto done = put_fpu(fd); !done)
         return done;
     put_msrs(fd);
+    if (put_tsc_)
+        put_tsc(fd);
+    put_tsc_ = false;
     kvm_debugregs debug{};
     for (unsigned i = 0; i < 4; ++i)
         debug.db[i] = memory_->dr[i];
@@ -248,11 +271,65 @@ util::Result<void> KvmState::put(int fd) {
         if (auto done = call(fd, KVM_SET_MP_STATE, &mp, "KVM_SET_MP_STATE"); !done)
             return done;
     }
+    return put_events(fd);
+}
+
+/// The TSC is kept relative to the machine's virtual clock, as the translator keeps it.
+void KvmState::put_tsc(int fd) {
+    OneMsr tsc;
+    tsc.entry.index = kMsrTsc;
+    tsc.entry.data = static_cast<std::uint64_t>(host_.guest_ns()) + memory_->tsc_offset;
+    if (::ioctl(fd, kSetMsrs, &tsc) != 1)
+        util::log_write(util::kLogUnimp, "kvm: this KVM does not let the TSC be set\n");
+}
+
+void KvmState::get_tsc(int fd) {
+    OneMsr tsc;
+    tsc.entry.index = kMsrTsc;
+    if (::ioctl(fd, kGetMsrs, &tsc) == 1)
+        memory_->tsc_offset = tsc.entry.data - static_cast<std::uint64_t>(host_.guest_ns());
+}
+
+/// An interrupt that the controller was already told of, but that KVM has not delivered, is a pending event, as an exception is.
+util::Result<void> KvmState::put_events(int fd) {
     kvm_vcpu_events events{};
     events.interrupt.shadow = memory_->interrupt_shadow ? KVM_X86_SHADOW_INT_STI : 0;
     events.nmi.masked = memory_->nmi_blocked;
     events.flags = KVM_VCPUEVENT_VALID_SHADOW;
+    if (memory_->head.exception_pending) {
+        const auto vector = static_cast<std::uint8_t>(memory_->exception_vector);
+        if (vector < kFirstInterruptVector && !memory_->exception_is_software) {
+            events.exception.injected = 1;
+            events.exception.nr = vector;
+            events.exception.has_error_code = memory_->exception_has_error_code != 0;
+            events.exception.error_code = memory_->exception_error_code;
+        } else {
+            events.interrupt.injected = 1;
+            events.interrupt.nr = vector;
+            events.interrupt.soft = memory_->exception_is_software != 0;
+        }
+        memory_->head.exception_pending = 0;
+    }
     return call(fd, KVM_SET_VCPU_EVENTS, &events, "KVM_SET_VCPU_EVENTS");
+}
+
+void KvmState::get_events(int fd) {
+    CpuState &s = *memory_;
+    s.head.exception_pending = 0;
+    kvm_vcpu_events events{};
+    if (::ioctl(fd, KVM_GET_VCPU_EVENTS, &events) != 0)
+        return;
+    s.interrupt_shadow = events.interrupt.shadow != 0;
+    s.nmi_blocked = events.nmi.masked;
+    // Exceptions need nothing: their instruction has not been executed, and raises them again. So has a software interrupt's.
+    if (events.interrupt.injected && !events.interrupt.soft) {
+        s.head.exception_pending = 1;
+        s.exception_vector = events.interrupt.nr;
+        s.exception_has_error_code = 0;
+        s.exception_error_code = 0;
+        s.exception_is_software = 0;
+        s.exception_next_length = 0;
+    }
 }
 
 util::Result<void> KvmState::get(int fd) {
@@ -325,11 +402,8 @@ util::Result<void> KvmState::get(int fd) {
             s.wait_for_sipi = mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
         }
     }
-    kvm_vcpu_events events{};
-    if (::ioctl(fd, KVM_GET_VCPU_EVENTS, &events) == 0) {
-        s.interrupt_shadow = events.interrupt.shadow != 0;
-        s.nmi_blocked = events.nmi.masked;
-    }
+    get_events(fd);
+    get_tsc(fd);
     return {};
 }
 
@@ -337,15 +411,20 @@ util::Result<void> KvmState::get(int fd) {
 
 util::Result<CpuAvailability> kvm_availability(const std::string &device) {
     const int fd = ::open(device.c_str(), O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return util::fail("could not access {}: {}", device, std::strerror(errno));
+    if (fd < 0) {
+        const int error = errno;
+        const char *way_out = error == ENOENT   ? "load the module kvm_intel or kvm_amd, switch virtualization on in the firmware, or use -accel tcg"
+                              : error == EACCES ? "add yourself to the group that owns it (kvm), or use -accel tcg"
+                                                : "use -accel tcg";
+        return util::fail("could not access {}: {}; {}", device, std::strerror(error), way_out);
+    }
     CpuidBuffer table;
     table.header().nent = kCpuidEntries;
     const int result = ::ioctl(fd, kGetSupportedCpuid, &table);
     const int error = errno;
     ::close(fd);
     if (result < 0)
-        return util::fail("{}: KVM_GET_SUPPORTED_CPUID: {}", device, std::strerror(error));
+        return util::fail("{} does not answer as KVM does (KVM_GET_SUPPORTED_CPUID: {}); use -accel tcg", device, std::strerror(error));
     CpuAvailability available;
     available.accelerator = "KVM";
     const auto set = [&](CpuidWord word, std::uint32_t bits) { available.features[static_cast<std::size_t>(word)] |= bits; };
@@ -390,8 +469,9 @@ util::Result<CpuAvailability> kvm_availability(const std::string &device) {
     return available;
 }
 
-std::unique_ptr<core::KvmArchState> make_kvm_state(const CpuModel &model, unsigned index, bool in_kernel_apic) {
-    return std::make_unique<KvmState>(model, index, in_kernel_apic);
+std::unique_ptr<core::KvmArchState> make_kvm_state(const CpuModel &model, unsigned index, bool in_kernel_apic,
+                                                   const core::Clocks &clocks) {
+    return std::make_unique<KvmState>(model, index, in_kernel_apic, clocks);
 }
 
 } // namespace rhea::target::x86

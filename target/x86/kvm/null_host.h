@@ -1,5 +1,6 @@
 // A VcpuHost for a frontend that executes nothing: under KVM it only keeps, resets, saves and prints registers.
 #pragma once
+#include "rhea/core/clock.h"
 #include "rhea/core/memory.h"
 #include "rhea/tcg/frontend.h"
 
@@ -9,6 +10,7 @@ namespace rhea::target::x86 {
 
 class NullHost final : public tcg::VcpuHost {
 public:
+    explicit NullHost(const core::Clocks &clocks) : clocks_(clocks) {}
     core::AddressSpace &memory() override { return space_; }
     core::AddressSpace &io() override { return space_; }
     void flush_tlb(bool) override {}
@@ -22,9 +24,10 @@ public:
     core::LocalApicPort *apic() override { return nullptr; }
     void request_machine_reset() override {}
     unsigned index() const override { return 0; }
-    std::int64_t guest_ns() const override { return 0; }
+    std::int64_t guest_ns() const override { return clocks_.virtual_ns(); }
 
 private:
+    const core::Clocks &clocks_;
     std::unique_ptr<core::MemoryRegion> root_ = core::MemoryRegion::container("nothing", 0);
     core::AddressSpace space_{"nothing", *root_};
 };

@@ -1,5 +1,6 @@
 // The x86 side of KVM: registers to and from the kernel, CPUID.
 #pragma once
+#include "rhea/core/clock.h"
 #include "rhea/core/kvm_arch_state.h"
 #include "rhea/target/x86/cpu_model.h"
 
@@ -10,7 +11,9 @@ namespace rhea::target::x86 {
 /// What this host's KVM can show to a guest. Fails when `device` cannot be opened.
 util::Result<CpuAvailability> kvm_availability(const std::string &device = "/dev/kvm");
 
-/// One vCPU's registers for accel/kvm. `in_kernel_apic`: MP state is the kernel's to keep.
-std::unique_ptr<core::KvmArchState> make_kvm_state(const CpuModel &model, unsigned index, bool in_kernel_apic);
+/// One vCPU's registers for accel/kvm. `in_kernel_apic`: MP state is the kernel's to keep. `clocks` is the time that the TSC is kept
+/// relative to, so that a saved guest finds its TSC where it was.
+std::unique_ptr<core::KvmArchState> make_kvm_state(const CpuModel &model, unsigned index, bool in_kernel_apic,
+                                                   const core::Clocks &clocks);
 
 } // namespace rhea::target::x86

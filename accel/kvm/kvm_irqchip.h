@@ -1,0 +1,59 @@
+// The kernel's interrupt controllers and timer behind core::KernelIrqchip: messages, GSI routes, state.
+//
+// State goes through KVM_GET/SET_IRQCHIP, KVM_GET/SET_PIT2 and, by way of the vCPUs, KVM_GET/SET_LAPIC. The conversions are functions of
+// their own, so that tests reach them without a VM. Under the machine lock.
+#pragma once
+#include "rhea/core/kernel_irqchip.h"
+
+#include <linux/kvm.h>
+
+namespace rhea::accel {
+
+class KvmVm;
+
+core::PicState from_kvm(const kvm_pic_state &in);
+kvm_pic_state to_kvm(const core::PicState &in, bool master);
+core::IoApicState from_kvm(const kvm_ioapic_state &in);
+kvm_ioapic_state to_kvm(const core::IoApicState &in);
+/// `now_ns` is CLOCK_MONOTONIC's.
+core::PitState from_kvm(const kvm_pit_state2 &in, std::int64_t now_ns);
+kvm_pit_state2 to_kvm(const core::PitState &in, std::int64_t now_ns);
+
+class KvmIrqchip final : public core::KernelIrqchip {
+public:
+    KvmIrqchip(KvmVm &vm, bool local_apics_only) : vm_(vm), local_apics_only_(local_apics_only) {}
+
+    bool local_apics_only() const override { return local_apics_only_; }
+    bool send_msi(std::uint64_t address, std::uint32_t data) override;
+    void set_pin_route(unsigned pin, std::uint64_t address, std::uint32_t data) override;
+    void set_eoi_handler(std::function<void(std::uint8_t)> handler) override { eoi_handler_ = std::move(handler); }
+    core::LocalApicState local_apic(unsigned cpu) override;
+    void set_local_apic(unsigned cpu, const core::LocalApicState &state) override;
+    std::array<core::PicState, 2> pics() override;
+    void set_pics(const std::array<core::PicState, 2> &state) override;
+    core::IoApicState io_apic() override;
+    void set_io_apic(const core::IoApicState &state) override;
+    core::PitState pit() override;
+    void set_pit(const core::PitState &state) override;
+
+    /// All chips in the kernel: how they share the GSIs of a PC.
+    void route_pc_interrupts();
+    /// From a vCPU's thread; takes the machine lock.
+    void end_of_interrupt(std::uint8_t vector);
+
+private:
+    static constexpr unsigned kPins = 24;
+    struct Route {
+        std::uint64_t address = 0;
+        std::uint32_t data = 0;
+        bool operator==(const Route &) const = default;
+    };
+    void publish_routes();
+
+    KvmVm &vm_;
+    bool local_apics_only_;
+    std::function<void(std::uint8_t)> eoi_handler_;
+    std::array<Route, kPins> routes_{};
+};
+
+} // namespace rhea::accel
