@@ -93,6 +93,11 @@ void PcMachine::build_interrupt_controllers(core::Accelerator &accelerator) {
     io_apic_ = &add_device<IoApic>("ioapic", *messages, all);
     if (all) {
         router_ = &add_device<GsiRouter>("gsi", *accelerator.kernel_interrupts());
+        // The kernel's 8254 ticks until its own turn to be reset comes, behind the controllers'.
+        add_reset_hook([this] {
+            pic_->reset();
+            io_apic_->reset();
+        });
         return;
     }
     pic_->map(io_root());
