@@ -33,6 +33,13 @@ MemoryCallbacks SlowPaths::callbacks() {
     };
 }
 
+/// Slow paths run with the guest's x87 state in the host's x87 (tcg::X87Guest). They stay within this module and page walks, none of
+/// which has floating point; what goes further, into devices, the block cache or the log, comes here first.
+void TcgVcpu::release_x87() {
+    if (const X87Guest *x87 = frontend_->description().x87)
+        x87->release(head_);
+}
+
 core::RamBlock *TcgVcpu::ram_block_of(const std::uint8_t *host, std::uint64_t *offset) const {
     for (core::RamBlock *block : ram_blocks()) {
         const auto distance = static_cast<std::uint64_t>(host - block->host());
@@ -100,6 +107,7 @@ void TcgVcpu::load_piece(const DataPage &page, unsigned size, std::uint8_t *data
         return;
     }
     TcgCounters::bump(counters_.mmio);
+    release_x87();
     for (unsigned done = 0; done < size;) {
         const unsigned piece = std::min(8u, std::bit_floor(size - done));
         const std::uint64_t value = memory_.load(page.physical + done, piece);
@@ -120,6 +128,7 @@ bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
     const std::uint64_t ram_addr = block->ram_base() + offset;
     if (!cache_->touches_code(ram_addr, size))
         return false;
+    release_x87();
     if (lockstep_ && lockstep_->recording()) {
         lockstep_->give_up();
         head_->exception_pending = kRestartSingle;
@@ -155,6 +164,7 @@ void TcgVcpu::store_piece(const DataPage &page, unsigned size, const std::uint8_
         return;
     }
     TcgCounters::bump(counters_.mmio);
+    release_x87();
     for (unsigned done = 0; done < size;) {
         const unsigned piece = std::min(8u, std::bit_floor(size - done));
         std::uint64_t value = 0;

@@ -89,6 +89,7 @@ private:
     void load_piece(const DataPage &page, unsigned size, std::uint8_t *data);
     void store_piece(const DataPage &page, unsigned size, const std::uint8_t *data);
     /// A store is about to change translated bytes: true when the running block is among them and must be left first.
+    void release_x87();
     bool store_hits_code(const DataPage &page, unsigned size);
 
     // Blocks.

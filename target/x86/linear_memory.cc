@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "fpu/x87_guest.h"
 #include "paging.h"
 
 namespace rhea::target::x86 {
@@ -195,6 +196,7 @@ std::uint64_t read_physical(Cpu& cpu, core::hwaddr physical, unsigned size) {
     if (range != nullptr && range->host != nullptr &&
         range->size - (physical - range->start) >= size)
         return load_host(range->host + (physical - range->start), size);
+    x87_guest()->release(&cpu.s); // page walks come here from slow paths
     return cpu.host.memory().load(physical, size);
 }
 

@@ -65,12 +65,14 @@ enum HelperFlags : std::uint16_t {
 };
 
 /// How the x87_* ops reach a guest's x87. Generated code runs the guest's instructions on the host's x87: while *live is not 0
-/// the host holds control, status, tags and registers; else the guest's own fields do. C++ never sees it live.
+/// the host holds control, status, tags and registers; else the guest's own fields do. Helpers never see it live.
+/// MemoryCallbacks may: they must call release() before anything that could use x87 or the fields (devices, logging).
 struct X87Guest {
     std::uint32_t live = 0;  ///< offset in the state structure of a uint32_t
-    std::uint32_t image = 0; ///< offset of an XSAVE area of kX87ImageSize bytes, 64-byte aligned
-    void (*fill_image)(void *state) = nullptr; ///< from the guest's fields, for XRSTOR of the x87 component
-    void (*take_image)(void *state) = nullptr; ///< to the guest's fields, after XSAVE
+    std::uint32_t image = 0; ///< offset of an area of kX87ImageSize bytes: FNSAVE's, 32-bit protected mode format
+    void (*fill_image)(void *state) = nullptr; ///< from the guest's fields, for FRSTOR
+    void (*take_image)(void *state) = nullptr; ///< to the guest's fields, after FNSAVE
+    void (*release)(void *state) = nullptr;    ///< when live: to the fields; the host's x87 is empty then
     /// One instruction with all exceptions masked, by fields (the interpreter). `opcode` as FOP has it, `operand` 10 bytes in and
     /// out, `flags` RFLAGS bits before and after.
     std::uint32_t (*run)(void *state, unsigned opcode, void *operand, std::uint32_t flags) = nullptr;
@@ -78,7 +80,7 @@ struct X87Guest {
     std::uint16_t (*control)(const void *state) = nullptr; ///< FCW
     void (*set_control)(void *state, std::uint16_t value) = nullptr;
 };
-inline constexpr std::uint32_t kX87ImageSize = 576;
+inline constexpr std::uint32_t kX87ImageSize = 108;
 
 /// Bytes of the memory operand of an x87 instruction (SDM volume 2, tables ); `opcode` as FOP has it.
 constexpr unsigned x87_operand_bytes(unsigned opcode) {

@@ -8,27 +8,29 @@
 namespace rhea::target::x86 {
 namespace {
 
-/// The XSAVE header (SDM volume 1, 13.4.2): which components the area holds. The rest of it stays zero.
-constexpr std::size_t kComponents = 512;
-constexpr std::uint64_t kX87Component = 1;
-static_assert(offsetof(CpuState, x87_image) % 64 == 0 && tcg::kStateOffset % 64 == 0);
+constexpr EnvironmentLayout kLayout = {true, true};
+static_assert(kLayout.size() + kRegistersSize == tcg::kX87ImageSize);
 
 void fill_image(void *state) {
     auto &s = *static_cast<CpuState *>(state);
-    FxImage image;
-    fill_registers(s, image);
-    image.fop = 0;
-    image.fip = image.fdp = 0;
-    std::memcpy(s.x87_image, &image, offsetof(FxImage, mxcsr));
-    std::memcpy(s.x87_image + offsetof(FxImage, st), &image.st, sizeof image.st);
-    std::memcpy(s.x87_image + kComponents, &kX87Component, sizeof kX87Component);
+    make_environment(s, kLayout, s.x87_image);
+    make_register_dump(s, s.x87_image + kLayout.size());
 }
 
 void take_image(void *state) {
     auto &s = *static_cast<CpuState *>(state);
-    FxImage image;
-    std::memcpy(&image, s.x87_image, offsetof(FxImage, xmm));
-    take_registers(s, image);
+    take_environment_state(s, kLayout, s.x87_image);
+    take_register_dump(s, s.x87_image + kLayout.size());
+}
+
+void release(void *state) {
+    auto &s = *static_cast<CpuState *>(state);
+    if (s.x87_live == 0) {
+        return;
+    }
+    asm volatile("fnsave %0" : "=m"(s.x87_image));
+    s.x87_live = 0;
+    take_image(state);
 }
 
 std::uint32_t run(void *state, unsigned opcode, void *operand, std::uint32_t flags) {
@@ -52,7 +54,7 @@ void set_control(void *state, std::uint16_t value) {
 }
 
 constexpr tcg::X87Guest kX87Guest = {offsetof(CpuState, x87_live), offsetof(CpuState, x87_image), fill_image, take_image,
-                                     run, status, control, set_control};
+                                     release, run, status, control, set_control};
 
 } // namespace
 

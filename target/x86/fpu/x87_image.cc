@@ -140,14 +140,19 @@ void make_environment(const CpuState &s, EnvironmentLayout layout, std::uint8_t 
     fields.put(layout.wide ? (data >> 16) << 12 : (data >> 4) & 0xf000);
 }
 
-void take_environment(CpuState &s, EnvironmentLayout layout, const std::uint8_t *in) {
-    const auto get = [&](unsigned n) { return field(in, layout.wide, n); };
-    s.fcw = static_cast<std::uint16_t>((get(0) & 0x1f7f) | kFcwReserved);
-    set_fpu_status(s, static_cast<std::uint16_t>(get(1)));
+void take_environment_state(CpuState &s, EnvironmentLayout layout, const std::uint8_t *in) {
+    s.fcw = static_cast<std::uint16_t>((field(in, layout.wide, 0) & 0x1f7f) | kFcwReserved);
+    set_fpu_status(s, static_cast<std::uint16_t>(field(in, layout.wide, 1)));
+    const std::uint32_t tags = field(in, layout.wide, 2), empty = tags & (tags >> 1); // kTagEmpty: both bits
     s.ftw = 0;
     for (unsigned n = 0; n < 8; n++) {
-        s.ftw = static_cast<std::uint16_t>(s.ftw | (((get(2) >> (2 * n)) & 3) == kTagEmpty ? 1u << n : 0));
+        s.ftw = static_cast<std::uint16_t>(s.ftw | ((empty >> n) & (1u << n)));
     }
+}
+
+void take_environment(CpuState &s, EnvironmentLayout layout, const std::uint8_t *in) {
+    const auto get = [&](unsigned n) { return field(in, layout.wide, n); };
+    take_environment_state(s, layout, in);
     if (layout.protected_mode) {
         set_fpu_place(s, get(3), layout.wide ? get(4) >> 16 : fpu_opcode(s));
         s.fcs = static_cast<std::uint16_t>(get(4));

@@ -68,6 +68,7 @@ struct EnvironmentLayout {
 };
 inline constexpr std::size_t kMaxEnvironment = 28, kRegistersSize = 80;
 void make_environment(const CpuState &s, EnvironmentLayout layout, std::uint8_t *out);
+void take_environment_state(CpuState &s, EnvironmentLayout layout, const std::uint8_t *in); ///< without the pointers
 void take_environment(CpuState &s, EnvironmentLayout layout, const std::uint8_t *in);
 void make_register_dump(const CpuState &s, std::uint8_t *out); ///< ST(0) first, kRegistersSize bytes
 void take_register_dump(CpuState &s, const std::uint8_t *in);

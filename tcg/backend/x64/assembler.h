@@ -316,8 +316,8 @@ class Assembler {
     /// Any x87 instruction, opcode as FOP has it: with register operands; with memory (mod and r/m of `opcode` do not count).
     void x87(unsigned opcode);
     void x87(unsigned opcode, const Mem& m);
-    void xsave(const Mem& m);
-    void xrstor(const Mem& m);
+    void fnsave(const Mem& m);
+    void frstor(const Mem& m);
     void vldmxcsr(const Mem& m);
     void vstmxcsr(const Mem& m);
 

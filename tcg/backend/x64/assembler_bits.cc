@@ -333,11 +333,11 @@ void Assembler::x87(unsigned opcode) {
 void Assembler::x87(unsigned opcode, const Mem& m) {
     end(encode_rm(0xd8 | ((opcode >> 8) & 7), 4, (opcode >> 3) & 7, m));
 }
-void Assembler::xsave(const Mem& m) {
-    end(encode_rm(0x0f00ae, 4, 4, m));
+void Assembler::fnsave(const Mem& m) {
+    end(encode_rm(0xdd, 4, 6, m));
 }
-void Assembler::xrstor(const Mem& m) {
-    end(encode_rm(0x0f00ae, 4, 5, m));
+void Assembler::frstor(const Mem& m) {
+    end(encode_rm(0xdd, 4, 4, m));
 }
 
 void Assembler::vldmxcsr(const Mem& m) {

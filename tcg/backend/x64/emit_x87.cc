@@ -1,5 +1,5 @@
 // x87 instructions: the guest's own, on the host's x87, which holds the guest's whole x87 state while the flag "live" in the state
-// structure is set. It stays there from block to block; thunks that call C++ put it back into the guest's fields first.
+// structure is set. It stays there from block to block and in callbacks for memory; helpers find it in the guest's fields.
 #include "tcg/backend/x64/compiler.h"
 
 namespace rhea::tcg::x64 {
@@ -26,9 +26,15 @@ void BlockCompiler::need_x87() {
     a().bind(cold_[cold].back);
 }
 
+/// The callback may have needed the host's x87.
 void BlockCompiler::resume_x87(bool reload) {
-    if (reload)
-        a().call(thunks_.x87_load);
+    if (!reload)
+        return;
+    Label live;
+    a().cmp(4, state_mem(layout_.x87_live), 0);
+    a().jcc(Cond::kNE, live);
+    a().call(thunks_.x87_load);
+    a().bind(live);
 }
 
 void BlockCompiler::emit_x87_run(ValueId i) {
@@ -36,7 +42,7 @@ void BlockCompiler::emit_x87_run(ValueId i) {
     a().x87(inst(i).aux);
 }
 
-/// A slow path leaves the x87 state in the guest's fields, precise, since the instruction comes after it.
+/// The instruction comes behind everything that can fault, so that the x87 state is precise there.
 void BlockCompiler::emit_x87_ld(ValueId i) {
     const unsigned opcode = inst(i).aux;
     const unsigned bytes = x87_operand_bytes(opcode);
@@ -57,7 +63,7 @@ void BlockCompiler::emit_x87_ld(ValueId i) {
         c.a().mov(8, state_mem(c.layout_.spill(kArgSpill + 1)), static_cast<std::int32_t>(bytes));
         c.a().call(slow.thunk);
         c.record(plan);
-        c.a().call(c.thunks_.x87_load);
+        c.resume_x87(true);
         c.a().x87(opcode, state_mem(c.layout_.spill(kDataSpill)));
         c.a().jmp(self.back);
     });
@@ -84,7 +90,7 @@ void BlockCompiler::emit_x87_st(ValueId i) {
         c.a().mov(8, state_mem(c.layout_.spill(kArgSpill + 1)), static_cast<std::int32_t>(bytes));
         c.a().call(slow.thunk);
         c.record(plan);
-        c.a().call(c.thunks_.x87_load);
+        c.resume_x87(true);
         c.a().x87(opcode, state_mem(c.layout_.spill(kDataSpill)));
         c.a().call(c.thunks_.x87_write);
         c.record(plan);

@@ -131,7 +131,6 @@ void x87_write(const RuntimeContext *context, VcpuHead *state) {
     });
 }
 
-void x87_nothing(const RuntimeContext *, VcpuHead *) {}
 
 void atomic(const RuntimeContext *context, VcpuHead *state) {
     VcpuCold &cold = cold_of(context, state);

@@ -19,8 +19,6 @@ void probe_write(const RuntimeContext *context, VcpuHead *state);
 void x87_read(const RuntimeContext *context, VcpuHead *state);
 void x87_probe(const RuntimeContext *context, VcpuHead *state);
 void x87_write(const RuntimeContext *context, VcpuHead *state);
-/// What is done for every call is all that is wanted.
-void x87_nothing(const RuntimeContext *context, VcpuHead *state);
 
 /// An atomic operation whose inline check failed.
 void atomic(const RuntimeContext *context, VcpuHead *state);

@@ -92,17 +92,14 @@ private:
             a_.vmovdqu(xmm(i), state_mem(layout_.vector_spill(i)));
     }
 
-    /// Everything the block may hold; stack aligned for a call. Balanced by end_call. `x87` false: C++ of ours that has no
-    /// floating point in it is called, and the guest's x87 may stay where it is.
-    void begin_call(bool x87 = true) {
+    /// Everything the block may hold; stack aligned for a call. Balanced by end_call. The host's x87 stays as it is: see X87Guest.
+    void begin_call() {
         a_.sub(8, Gpr::rsp, 8);
         store_pinned();
         store_scratch();
         a_.call(save_xmms_);
-        if (x87)
-            empty_x87();
     }
-    /// The host's x87 is to be empty at calls. Everything but r10 and r11 must be stored; those stay.
+    /// The host's x87 is empty in helpers and outside generated code. Everything but r10 and r11 must be stored; those stay.
     void empty_x87() {
         if (context_.guest->x87 == nullptr)
             return;
@@ -112,16 +109,12 @@ private:
         a_.call(save_x87_);
         a_.bind(empty);
     }
-    static constexpr std::uint32_t kX87Component = 1; ///< of XSAVE
     void emit_x87_subroutine() {
         if (context_.guest->x87 == nullptr)
             return;
         start();
         a_.bind(save_x87_);
-        a_.mov_imm(Gpr::rax, kX87Component);
-        a_.xor_(4, Gpr::rdx, Gpr::rdx);
-        a_.xsave(state_mem(layout_.x87_image));
-        a_.fninit();
+        a_.fnsave(state_mem(layout_.x87_image));
         a_.mov(4, state_mem(layout_.x87_live), 0);
         a_.push(Gpr::r10);
         a_.push(Gpr::r11);
@@ -136,17 +129,18 @@ private:
     void emit_x87() {
         if (context_.guest->x87 == nullptr)
             return;
-        out_.x87_read = emit_call(runtime::x87_read, true, true);
-        out_.x87_probe = emit_call(runtime::x87_probe, true, true);
-        out_.x87_write = emit_call(runtime::x87_write, true, true);
-        out_.x87_save = emit_call(runtime::x87_nothing, false, true);
+        out_.x87_read = emit_call(runtime::x87_read, true);
+        out_.x87_probe = emit_call(runtime::x87_probe, true);
+        out_.x87_write = emit_call(runtime::x87_write, true);
+        out_.x87_save = start();
+        begin_call();
+        a_.call(save_x87_);
+        end_call();
         out_.x87_load = start();
-        begin_call(false);
+        begin_call();
         a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
         call_cpp(context_.guest->x87->fill_image);
-        a_.mov_imm(Gpr::rax, kX87Component);
-        a_.xor_(4, Gpr::rdx, Gpr::rdx);
-        a_.xrstor(state_mem(layout_.x87_image));
+        a_.frstor(state_mem(layout_.x87_image));
         a_.mov(4, state_mem(layout_.x87_live), 1);
         end_call();
     }
@@ -265,7 +259,6 @@ private:
         out_.find_block = start();
         store_pinned();
         store_xmms();
-        empty_x87();
         a_.mov(8, Gpr::r14, Gpr::r10);
         a_.inc(8, cold_mem(offsetof(VcpuCold, stat_jump_misses)));
         a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
@@ -311,9 +304,9 @@ private:
     }
 
     /// fn(context, state), then the fault check when it may.
-    const std::uint8_t *emit_call(void (*function)(const RuntimeContext *, VcpuHead *), bool may_fault, bool x87) {
+    const std::uint8_t *emit_call(void (*function)(const RuntimeContext *, VcpuHead *), bool may_fault) {
         const std::uint8_t *at = start();
-        begin_call(x87);
+        begin_call();
         if (may_fault)
             note_slow_site();
         a_.mov_imm(Gpr::rdi, reinterpret_cast<std::uint64_t>(&context_));
@@ -326,11 +319,11 @@ private:
     }
 
     void emit_simple_calls() {
-        out_.flags_to_raw = emit_call(runtime::flags_to_raw, false, false);
-        out_.carry_to_src2 = emit_call(runtime::carry_to_src2, false, false);
-        out_.divide = emit_call(runtime::divide, true, false);
-        out_.atomic = emit_call(runtime::atomic, true, true);
-        out_.probe_write = emit_call(runtime::probe_write, true, true);
+        out_.flags_to_raw = emit_call(runtime::flags_to_raw, false);
+        out_.carry_to_src2 = emit_call(runtime::carry_to_src2, false);
+        out_.divide = emit_call(runtime::divide, true);
+        out_.atomic = emit_call(runtime::atomic, true);
+        out_.probe_write = emit_call(runtime::probe_write, true);
         out_.raise = start();
         a_.sub(8, Gpr::rsp, 8);
         store_pinned();
@@ -346,7 +339,7 @@ private:
 
     void emit_evaluate_flags() {
         out_.evaluate_flags = start();
-        begin_call(false);
+        begin_call();
         a_.mov_imm(Gpr::rdi, reinterpret_cast<std::uint64_t>(&context_));
         a_.mov(8, Gpr::rsi, head_mem(offsetof(VcpuHead, canonical_state)));
         a_.mov(8, Gpr::rdx, ptr(Gpr::rsp, 8));

@@ -52,7 +52,7 @@ struct Thunks {
     /// call: the host's x87 gets the guest's state; puts it back into the guest's fields when the host has it.
     const std::uint8_t *x87_load = nullptr, *x87_save = nullptr;
     /// call: address in kArgSpill, operand bytes in the next. Memory to kDataSpill; checks that it may be written; kDataSpill to
-    /// memory. The host's x87 is empty afterwards.
+    /// memory. The host's x87 may have lost the guest's state afterwards.
     const std::uint8_t *x87_read = nullptr, *x87_probe = nullptr, *x87_write = nullptr;
     /// call: exception vector in kArgSpill, error code in the next. Does not come back.
     const std::uint8_t *raise = nullptr;

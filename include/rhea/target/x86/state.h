@@ -81,7 +81,7 @@ struct CpuState {
     std::uint64_t cpu_data;             ///< address of the owning target::x86 object
     tcg::VcpuCold cold;
     std::uint32_t x87_live;            ///< tcg::X87Guest; 0 outside generated code
-    alignas(64) std::uint8_t x87_image[tcg::kX87ImageSize];
+    alignas(16) std::uint8_t x87_image[tcg::kX87ImageSize];
 };
 static_assert(offsetof(CpuState, gpr) == 80);
 static_assert(offsetof(CpuState, seg_base) == 208);
