@@ -143,14 +143,14 @@ TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &pag
 
 bool TcgVcpu::compile(TranslationBlock &block) {
     const GuestDescription &guest = frontend_->description();
-    if (util::log_enabled(util::kLogOp))
+    if (util::log_enabled_at(util::kLogOp, head_->pc))
         util::log_write(util::kLogOp, "OP: mode {:x} offset {:#x}\n{}\n", ir_.mode, ir_.page_offset, ir::print(ir_, guest));
     if (lockstep_ || !generator_)
         block.ir = std::make_unique<ir::Block>(ir_); // as the frontend made it: the passes are checked too
     if (!generator_)
         return true;
     passes::run(ir_, guest);
-    if (util::log_enabled(util::kLogOpOpt))
+    if (util::log_enabled_at(util::kLogOpOpt, head_->pc))
         util::log_write(util::kLogOpOpt, "OP after optimization: mode {:x} offset {:#x}\n{}\n", ir_.mode, ir_.page_offset, ir::print(ir_, guest));
     CodeBuffer buffer = code_->allocate(kMaxBlockBytes);
     if (!buffer.write || buffer.capacity < kMaxBlockBytes) {
@@ -232,7 +232,7 @@ void TcgVcpu::drop_all_code() {
 }
 
 void TcgVcpu::log_block(const ir::Block &block, const TranslationBlock *tb, std::uint64_t pc) {
-    if (util::log_enabled(util::kLogInAsm)) {
+    if (util::log_enabled_at(util::kLogInAsm, pc)) {
         const std::uint64_t base = pc & core::kPageMask;
         std::string text = fmt::format("----------------\nIN: {:016x}\n", pc);
         for (const ir::GuestInsn &insn : block.insns) {
@@ -243,7 +243,7 @@ void TcgVcpu::log_block(const ir::Block &block, const TranslationBlock *tb, std:
         }
         util::log_write(util::kLogInAsm, "{}", text);
     }
-    if (tb && tb->entry && util::log_enabled(util::kLogOutAsm))
+    if (tb && tb->entry && util::log_enabled_at(util::kLogOutAsm, pc))
         util::log_write(util::kLogOutAsm, "OUT: {:016x} [size={}]\n{}\n", pc, tb->code_size, generator_->disassemble(*tb));
 }
 

@@ -216,7 +216,7 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
     }
     if (last_exit_) {
         // Same page, same mode, and one page only: the two blocks stay together under any mapping.
-        if (block->ram_addr2 == ~0ull && last_exit_->source && last_exit_->source->valid &&
+        if (!util::log_enabled(util::kLogNoChain) && block->ram_addr2 == ~0ull && last_exit_->source && last_exit_->source->valid &&
             last_exit_->source->mode == block->mode &&
             ((last_exit_->source->ram_addr ^ block->ram_addr) & core::kPageMask) == 0) {
             cache_->chain(*last_exit_, *block);
@@ -225,7 +225,9 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
         last_exit_ = nullptr;
     }
     head_->pc_page = head_->pc & core::kPageMask;
-    if (util::log_enabled(util::kLogExec))
+    if (util::log_enabled_at(util::kLogCpu, head_->pc))
+        util::log_write(util::kLogCpu, "{}", frontend_->describe_registers());
+    if (util::log_enabled_at(util::kLogExec, head_->pc))
         util::log_write(util::kLogExec, "Trace {}: {:016x} mode {:x}\n", index(), head_->pc, block->mode);
     CodeExit exit;
     cold_->slow_site = 0;
