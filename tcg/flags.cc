@@ -6,6 +6,8 @@ namespace rhea::tcg {
 
 std::uint32_t compute_flags(std::uint32_t cc_op, std::uint64_t dst, std::uint64_t src,
                             std::uint64_t src2) {
+    if (cc_op & kCarryOverride)
+        return (compute_flags(cc_op & ~kCarryOverride, dst, src, src2) & ~kCF) | (src2 & kCF);
     const unsigned bits = 8u << (cc_op & 3);
     const auto carry = static_cast<std::uint32_t>(src2 & 1);
     const auto count = static_cast<unsigned>(src2);
@@ -34,6 +36,8 @@ std::uint32_t compute_flags(std::uint32_t cc_op, std::uint64_t dst, std::uint64_
             return ir::flags_shr(bits, dst, count, 0);
         case FlagsKind::kSar:
             return ir::flags_sar(bits, dst, count, 0);
+        case FlagsKind::kMulO:
+            return ir::flags_mulo(bits, dst, src);
     }
     return static_cast<std::uint32_t>(dst) & kArithFlags;
 }

@@ -59,7 +59,10 @@ enum class FlagsKind : std::uint8_t {
     kShl,   ///< cc_dst = a, cc_src2 = count (masked, not 0)
     kShr,
     kSar,
+    kMulO,  ///< cc_dst = low half, cc_src = overflow (bit 0): CF and OF
 };
+/// In cc_op: the carry is bit 0 of cc_src2, whatever the kind says. Only with kinds that leave cc_src2 alone (to kLogic).
+inline constexpr std::uint32_t kCarryOverride = 0x80;
 constexpr std::uint32_t cc_op(FlagsKind kind, unsigned bytes) {
     return static_cast<std::uint32_t>(kind) * 4 + (bytes == 8 ? 3 : bytes == 4 ? 2 : bytes == 2 ? 1 : 0);
 }

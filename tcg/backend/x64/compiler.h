@@ -34,16 +34,24 @@ struct CarryPlan {
 
 /// How to store a flags value to the state.
 struct FlagsPlan {
-    enum class Kind : std::uint8_t { kInState, kTriple, kDescriptor };
+    enum class Kind : std::uint8_t {
+        kInState,
+        kTriple,
+        kPatchCarry, ///< the state's flags with another carry
+        kDescriptor,
+    };
     enum class Source2 : std::uint8_t { kNone, kImmediate, kCarry };
     Kind kind = Kind::kInState;
     Source2 source2 = Source2::kNone;
     bool has_and = false;    ///< dst is dst & and_with
-    std::uint32_t cc = 0;
-    Loc dst, src, and_with;
+    bool has_shift = false;  ///< then, unless the count is 0 when masked: the triple of a shift
+    std::uint8_t shift_mask = 31;
+    std::uint32_t cc = 0, shift_cc = 0;
+    Loc dst, src, and_with, shift_a, shift_n;
     CarryPlan carry;
     std::uint64_t immediate = 0;
     std::uint32_t desc_begin = 0, desc_end = 0; ///< in desc_bytes_
+    bool nothing() const { return kind == Kind::kInState && !has_shift; }
 };
 
 class BlockCompiler {
@@ -62,7 +70,7 @@ private:
     struct Cold {
         Label entry, back;
         void (*emit)(BlockCompiler &, Cold &) = nullptr;
-        alignas(8) std::byte data[248];
+        alignas(8) std::byte data[312];
     };
     /// What a safe point needs, taken when the state is as it will be there.
     struct SafePointPlan {
@@ -173,6 +181,12 @@ private:
     FlagsPlan plan_flags(ValueId f);
     void emit_store_flags(const FlagsPlan &plan);
     void store_state_carry();
+    void store_triple(const FlagsPlan &plan);
+    void patch_state_carry(const CarryPlan &carry);
+    Gpr carry_in_gpr(const CarryPlan &carry);
+    FlagsPlan plan_bit(ValueId f);
+    FlagsPlan plan_shift(ValueId f);
+    FlagsPlan plan_descriptor(ValueId f);
     void store_flags_now();             ///< current flags to the state, inline
     void protect_state_flags();
     void describe(ValueId f, DescWriter &out);
@@ -255,6 +269,7 @@ private:
     bool failed_ = false;
     bool cold_mode_ = false;
     std::uint32_t cold_free_ = 0;       ///< scratch registers that cold code may use
+    std::uint32_t cold_keep_ = 0;       ///< and what they must leave alone in any case
     std::uint32_t now_ = 0;
     std::uint32_t locked_ = 0, locked_xmm_ = 0;
     std::uint16_t guest_offset_ = 0;    ///< page offset of the current guest instruction

@@ -57,7 +57,7 @@ void BlockCompiler::emit_leave(std::int64_t page_offset, const FlagsPlan &plan, 
     } else if (in_page) {
         const std::size_t exit = new_exit(page_offset);
         FirstJump first = pending_first_jump_;
-        if (plan.kind != FlagsPlan::Kind::kInState && poll) {
+        if (!plan.nothing() && poll) {
             Label store;
             first.field = static_cast<std::int32_t>(a().jmp_rel32_aligned(store) - entry_offset_);
             a().bind(store);
@@ -109,7 +109,7 @@ void BlockCompiler::exit_to(std::int64_t page_offset, bool conditional, Cond cc)
     const std::size_t cold = cold_.size();
     cold_.emplace_back();
     FirstJump first;
-    if (in_page && !self && !poll && plan.kind != FlagsPlan::Kind::kInState)
+    if (in_page && !self && !poll && !plan.nothing())
         first.field = static_cast<std::int32_t>(a().jcc_rel32_aligned(cc, cold_[cold].entry) - entry_offset_);
     else
         a().jcc(cc, cold_[cold].entry);
@@ -147,7 +147,9 @@ void BlockCompiler::emit_exit_indirect(ValueId i) {
     cold_free_ = kScratchMask & ~(plan_mask(plan) | mask_of(target));
     if (plan.kind == FlagsPlan::Kind::kDescriptor)
         cold_free_ = 0; // the call keeps registers
+    cold_keep_ = mask_of(target);
     emit_store_flags(plan);
+    cold_keep_ = 0;
     cold_mode_ = false;
     load_loc(Gpr::r10, target, 8);
     const std::size_t cold = push_cold([](BlockCompiler &c, Cold &self) {

@@ -8,6 +8,54 @@ Mem head_mem(std::size_t offset) { return state_mem(Layout::head(offset)); }
 
 } // namespace
 
+FlagsPlan BlockCompiler::plan_descriptor(ValueId f) {
+    FlagsPlan plan;
+    plan.kind = FlagsPlan::Kind::kDescriptor;
+    plan.desc_begin = static_cast<std::uint32_t>(desc_bytes_.size());
+    DescWriter writer(desc_bytes_);
+    describe(f, writer);
+    plan.desc_end = static_cast<std::uint32_t>(desc_bytes_.size());
+    return plan;
+}
+
+/// f_bit: an older value's triple with another carry.
+FlagsPlan BlockCompiler::plan_bit(ValueId f) {
+    FlagsPlan plan = plan_flags(inst(f).args[1]);
+    const CarryPlan carry = plan_carry(f);
+    if (plan.nothing()) {
+        plan.kind = FlagsPlan::Kind::kPatchCarry;
+        plan.carry = carry;
+        return plan;
+    }
+    const bool plain = plan.kind == FlagsPlan::Kind::kTriple && !plan.has_shift;
+    const bool takes_carry = plan.cc >= cc_op(FlagsKind::kInc, 1) && plan.cc <= cc_op(FlagsKind::kDec, 8);
+    if (!plain || !(takes_carry || plan.source2 == FlagsPlan::Source2::kNone) || plan.cc >= cc_op(FlagsKind::kMulO, 1))
+        return plan_descriptor(f);
+    if (!takes_carry)
+        plan.cc |= kCarryOverride;
+    plan.source2 = FlagsPlan::Source2::kCarry;
+    plan.carry = carry;
+    return plan;
+}
+
+/// A shift by a variable: an older value's triple, then its own unless the count is 0.
+FlagsPlan BlockCompiler::plan_shift(ValueId f) {
+    const Inst &flags = inst(f);
+    FlagsPlan plan = plan_flags(flags.args[2]);
+    if (plan.has_shift || plan.kind == FlagsPlan::Kind::kDescriptor)
+        return plan_descriptor(f);
+    const unsigned bytes = type_bytes(flags.type);
+    plan.has_shift = true;
+    plan.shift_mask = bytes == 8 ? 63 : 31;
+    plan.shift_cc = cc_op(flags.op == Op::f_shl   ? FlagsKind::kShl
+                          : flags.op == Op::f_shr ? FlagsKind::kShr
+                                                  : FlagsKind::kSar,
+                          bytes);
+    plan.shift_a = loc_of(flags.args[0]);
+    plan.shift_n = loc_of(flags.args[1]);
+    return plan;
+}
+
 FlagsPlan BlockCompiler::plan_flags(ValueId f) {
     FlagsPlan plan;
     if (f == kNoValue)
@@ -26,13 +74,7 @@ FlagsPlan BlockCompiler::plan_flags(ValueId f) {
         if (operands > 1)
             plan.src = loc_of(flags.args[1]);
     };
-    const auto descriptor = [&] {
-        plan.kind = FlagsPlan::Kind::kDescriptor;
-        plan.desc_begin = static_cast<std::uint32_t>(desc_bytes_.size());
-        DescWriter writer(desc_bytes_);
-        describe(f, writer);
-        plan.desc_end = static_cast<std::uint32_t>(desc_bytes_.size());
-    };
+    const auto descriptor = [&] { plan = plan_descriptor(f); };
     const auto with_carry = [&](FlagsKind kind, unsigned operands, ValueId from) {
         plan.carry = plan_carry(resolve(from));
         if (plan.carry.kind == CarryPlan::Kind::kComplex) {
@@ -81,10 +123,8 @@ FlagsPlan BlockCompiler::plan_flags(ValueId f) {
     case Op::f_shr:
     case Op::f_sar: {
         const int n = constant_count(*block_, resolve(flags.args[1]), flags.type);
-        if (n <= 0) {
-            descriptor();
-            break;
-        }
+        if (n <= 0)
+            return plan_shift(f);
         simple(flags.op == Op::f_shl   ? FlagsKind::kShl
                : flags.op == Op::f_shr ? FlagsKind::kShr
                                        : FlagsKind::kSar,
@@ -93,6 +133,8 @@ FlagsPlan BlockCompiler::plan_flags(ValueId f) {
         plan.immediate = static_cast<unsigned>(n);
         break;
     }
+    case Op::f_bit: return plan_bit(f);
+    case Op::f_mulo: simple(FlagsKind::kMulO, 2); break;
     default: descriptor(); break;
     }
     return plan;
@@ -102,19 +144,78 @@ FlagsPlan BlockCompiler::plan_flags(ValueId f) {
 std::uint32_t BlockCompiler::plan_mask(const FlagsPlan &plan) const {
     if (plan.kind == FlagsPlan::Kind::kDescriptor)
         return kScratchMask; // the call reads them; nothing else is needed
-    return (mask_of(plan.dst) | mask_of(plan.src) | mask_of(plan.and_with) | mask_of(plan.carry.a) | mask_of(plan.carry.b)) &
+    return (mask_of(plan.dst) | mask_of(plan.src) | mask_of(plan.and_with) | mask_of(plan.carry.a) | mask_of(plan.carry.b) |
+            mask_of(plan.shift_a) | mask_of(plan.shift_n)) &
            kScratchMask;
 }
 
 void BlockCompiler::emit_store_flags(const FlagsPlan &plan) {
-    if (plan.kind == FlagsPlan::Kind::kInState)
-        return;
-    if (plan.kind == FlagsPlan::Kind::kDescriptor) {
+    switch (plan.kind) {
+    case FlagsPlan::Kind::kInState: break;
+    case FlagsPlan::Kind::kTriple: store_triple(plan); break;
+    case FlagsPlan::Kind::kPatchCarry: patch_state_carry(plan.carry); break;
+    case FlagsPlan::Kind::kDescriptor:
         a().call(thunks_.evaluate_flags);
         a().byte(Thunks::kToState);
         a().bytes({desc_bytes_.data() + plan.desc_begin, plan.desc_end - plan.desc_begin});
-        return;
+        break;
     }
+    if (!plan.has_shift)
+        return;
+    if (cold_mode_) // what the rest of the plan read is free now
+        cold_free_ |= plan_mask(plan) & ~(mask_of(plan.shift_a) | mask_of(plan.shift_n) | cold_keep_);
+    const Gpr t = temp();
+    Label unchanged;
+    load_loc(t, plan.shift_n, 1);
+    a().and_(4, t, static_cast<std::int32_t>(plan.shift_mask));
+    a().jcc(Cond::kE, unchanged);
+    a().mov(8, head_mem(offsetof(VcpuHead, cc_src2)), t);
+    load_loc(t, plan.shift_a, 8);
+    a().mov(8, head_mem(offsetof(VcpuHead, cc_dst)), t);
+    a().mov(4, head_mem(offsetof(VcpuHead, cc_op)), static_cast<std::int32_t>(plan.shift_cc));
+    a().bind(unchanged);
+    drop_temp(t);
+}
+
+/// The carry as 0 or 1 in a temporary.
+Gpr BlockCompiler::carry_in_gpr(const CarryPlan &carry) {
+    if (carry.kind == CarryPlan::Kind::kBit && carry.index == 0) {
+        const Gpr t = temp();
+        load_loc(t, carry.a, 1);
+        a().and_(4, t, 1);
+        return t;
+    }
+    emit_carry(carry);
+    const Gpr t = temp();
+    a().setcc(Cond::kB, t);
+    a().movzx(1, t, t);
+    return t;
+}
+
+/// The state's flags stay but for the carry: inline where the triple has room for it.
+void BlockCompiler::patch_state_carry(const CarryPlan &carry) {
+    const Mem op = head_mem(offsetof(VcpuHead, cc_op));
+    const Gpr t = carry_in_gpr(carry);
+    const Gpr u = temp();
+    Label room, there;
+    a().mov(4, u, op);
+    a().cmp(4, u, static_cast<std::int32_t>(cc_op(FlagsKind::kAdc, 1)));
+    a().jcc(Cond::kB, room, Reach::kShort);
+    a().cmp(4, u, static_cast<std::int32_t>(kCarryOverride));
+    a().jcc(Cond::kAE, there, Reach::kShort);
+    a().sub(4, u, static_cast<std::int32_t>(cc_op(FlagsKind::kInc, 1)));
+    a().cmp(4, u, static_cast<std::int32_t>(cc_op(FlagsKind::kDec, 8) - cc_op(FlagsKind::kInc, 1)));
+    a().jcc(Cond::kBE, there, Reach::kShort);
+    a().call(thunks_.flags_to_raw);
+    a().bind(room);
+    a().or_(4, op, static_cast<std::int32_t>(kCarryOverride));
+    a().bind(there);
+    a().mov(8, head_mem(offsetof(VcpuHead, cc_src2)), t);
+    drop_temp(u);
+    drop_temp(t);
+}
+
+void BlockCompiler::store_triple(const FlagsPlan &plan) {
     // The carry of the state's own triple is read before that is overwritten; any other comes last, when the registers
     // of the rest are free.
     const bool from_state = plan.source2 == FlagsPlan::Source2::kCarry && plan.carry.kind == CarryPlan::Kind::kState;
@@ -140,11 +241,9 @@ void BlockCompiler::emit_store_flags(const FlagsPlan &plan) {
     } else if (plan.source2 == FlagsPlan::Source2::kCarry && !from_state) {
         if (cold_mode_)
             cold_free_ |= (mask_of(plan.dst) | mask_of(plan.src)) & kScratchMask &
-                          ~(mask_of(plan.carry.a) | mask_of(plan.carry.b));
-        emit_carry(plan.carry);
-        const Gpr t = temp();
-        a().setcc(Cond::kB, t);
-        a().movzx(1, t, t);
+                          ~(mask_of(plan.carry.a) | mask_of(plan.carry.b) | mask_of(plan.shift_a) |
+                            mask_of(plan.shift_n) | cold_keep_);
+        const Gpr t = carry_in_gpr(plan.carry);
         a().mov(8, state_mem(source2), t);
         drop_temp(t);
     }
@@ -189,7 +288,8 @@ void BlockCompiler::store_flags_now() {
     protect_state_flags();
     const FlagsPlan plan = plan_flags(f);
     emit_store_flags(plan);
-    state_raw_ = plan.kind == FlagsPlan::Kind::kDescriptor || plan.cc == cc_op(FlagsKind::kRaw, 4);
+    state_raw_ = !plan.has_shift && (plan.kind == FlagsPlan::Kind::kDescriptor ||
+                                     (plan.kind == FlagsPlan::Kind::kTriple && plan.cc == cc_op(FlagsKind::kRaw, 4)));
     for (ValueId v = 0; v < now_; ++v)
         val(v).in_state = false;
     val(f).in_state = true;
