@@ -246,8 +246,11 @@ Snapshot GuestCpu::run(const Snapshot &before, CodeSize size, const How &how) {
         Snapshot failed = before;
         failed.ending = Ending::kOther;
         if ((pc & ~(kPage - 1)) != kCodeAddress ||
-            translate_block(block_, fetch, how.insns, context) != tcg::TranslateStatus::kOk ||
-            !tcg::ir::verify(block_, frontend_->description()).empty()) {
+            translate_block(block_, fetch, how.insns, context) != tcg::TranslateStatus::kOk) {
+            return failed;
+        }
+        problem_ = tcg::ir::verify(block_, frontend_->description());
+        if (!problem_.empty()) {
             return failed;
         }
         state_->head.pc_page = kCodeAddress;
@@ -259,7 +262,10 @@ Snapshot GuestCpu::run(const Snapshot &before, CodeSize size, const How &how) {
     return get_state(before, size);
 }
 
-std::string GuestCpu::ir() const { return tcg::ir::print(block_, frontend_->description()); }
+std::string GuestCpu::ir() const {
+    const std::string text = tcg::ir::print(block_, frontend_->description());
+    return problem_.empty() ? text : "    verifier: " + problem_ + "\n" + text;
+}
 
 // ---- memory ----
 

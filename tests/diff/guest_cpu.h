@@ -74,6 +74,7 @@ private:
     std::uint8_t *window_;
     CpuState *state_;
     tcg::ir::Block block_;
+    std::string problem_; ///< what the verifier says of block_
     std::unique_ptr<Engine> engine_;
 };
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <regex>
+#include <sstream>
 
 #include "jit.h"
 #include "rhea/tcg/passes.h"
@@ -14,6 +14,18 @@ namespace {
 using ir::Builder;
 using ir::Op;
 using ir::ValueId;
+
+/// Where jumps out of the hot path go says nothing about its shape.
+std::string with_cold_targets(const std::string& text) {
+    std::istringstream lines(text);
+    std::string out;
+    for (std::string line; std::getline(lines, line);) {
+        const std::size_t target = line.find(" 0x");
+        out += line[0] == 'j' && target != std::string::npos ? line.substr(0, target) + " cold" : line;
+        out += '\n';
+    }
+    return out;
+}
 
 class CodeShape : public testing::Test {
   protected:
@@ -41,7 +53,7 @@ class CodeShape : public testing::Test {
             const std::size_t line = text.rfind('\n', text.size() - 2);
             text.resize(line == std::string::npos ? 0 : line + 1);
         }
-        return std::regex_replace(text, std::regex("(j[a-z]+) 0x[0-9a-f]+"), "$1 cold");
+        return with_cold_targets(text);
     }
     static void arithmetic(Builder& b, Op op, Op flags, Slot dst, ValueId y) {
         const ValueId r = b.emit(op, Type::kI64, {b.get(dst), y});
