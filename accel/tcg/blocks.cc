@@ -49,15 +49,7 @@ TcgVcpu::CodePage TcgVcpu::code_page(std::uint64_t pc, bool raise) {
             page.block = nullptr;
             return page;
         }
-        const bool has_code =
-            page.block->page_flags(offset).load(std::memory_order_acquire) & core::RamBlock::kPageHasCode;
-        tlb_->fill({.linear_page = pc & core::kPageMask,
-                    .host_page = host - (pc & ~core::kPageMask),
-                    .read = translation.readable,
-                    .write = translation.writable && !range->readonly && !has_code,
-                    .execute = true,
-                    .global = translation.global,
-                    .page_size = translation.page_size});
+        fill_tlb(pc, translation, host - (pc & ~core::kPageMask), *page.block, offset, range->readonly);
         page.host = host;
         page.ram_addr = page.block->ram_base() + offset;
         return page;
@@ -95,7 +87,9 @@ void TcgVcpu::mark_code_page(const CodePage &page) {
         return;
     flags.fetch_or(core::RamBlock::kPageHasCode, std::memory_order_acq_rel);
     page.block->set_code_watcher(this);
-    tlb_->revoke_write(page.host - (page.ram_addr & ~core::kPageMask));
+    if (flags.fetch_and(static_cast<std::uint8_t>(~core::RamBlock::kPageMaybeWritable), std::memory_order_acq_rel) &
+        core::RamBlock::kPageMaybeWritable)
+        tlb_->revoke_write(page.host - (page.ram_addr & ~core::kPageMask));
 }
 
 TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &page) {
@@ -206,7 +200,6 @@ bool TcgVcpu::translate_single(std::uint64_t pc) {
 void TcgVcpu::invalidate(std::uint64_t ram_addr, std::size_t length) {
     if (cache_->invalidate(ram_addr, length, [this](std::uint64_t page) { page_emptied(page); }) == 0)
         return;
-    tlb_->flush_jump_caches();
     last_exit_ = nullptr;
 }
 

@@ -79,17 +79,54 @@ TcgVcpu::DataPage TcgVcpu::data_page(std::uint64_t linear, Access access) {
     const std::uint8_t *host_page = page.host - (linear & ~core::kPageMask);
     if ((reinterpret_cast<std::uint64_t>(host_page) & ~core::kPageMask) != 0)
         return page;
-    const bool has_code = page.block->page_flags(offset).load(std::memory_order_acquire) & core::RamBlock::kPageHasCode;
     if (lockstep_ && lockstep_->recording())
         return page;
+    fill_tlb(linear, translation, host_page, *page.block, offset, page.readonly);
+    return page;
+}
+
+void TcgVcpu::fill_tlb(std::uint64_t linear, const Translation &translation, const std::uint8_t *host_page,
+                       core::RamBlock &block, std::uint64_t offset, bool readonly) {
+    auto &flags = block.page_flags(offset);
+    const std::uint8_t now = flags.load(std::memory_order_acquire);
+    const bool write = translation.writable && !readonly && !(now & core::RamBlock::kPageHasCode);
+    const bool only = write && !(now & core::RamBlock::kPageMaybeWritable);
+    if (only)
+        flags.fetch_or(core::RamBlock::kPageMaybeWritable, std::memory_order_acq_rel);
     tlb_->fill({.linear_page = linear & core::kPageMask,
                 .host_page = host_page,
                 .read = translation.readable,
-                .write = translation.writable && !page.readonly && !has_code,
+                .write = write,
                 .execute = translation.executable,
                 .global = translation.global,
+                .only_writable = only,
                 .page_size = translation.page_size});
+}
+
+bool TcgVcpu::has_code(const CodeWrite &known) {
+    const auto offset = static_cast<std::uint64_t>(known.host_page - known.block->host());
+    return known.block->page_flags(offset).load(std::memory_order_acquire) & core::RamBlock::kPageHasCode;
+}
+
+/// The page when a store to it was walked for lately; else with no host pointer.
+TcgVcpu::DataPage TcgVcpu::code_write_page(std::uint64_t address) {
+    DataPage page;
+    const CodeWrite &known = code_writes_[(address >> core::kPageBits) % code_writes_.size()];
+    if (known.linear_page == (address & core::kPageMask) && known.window == cold_->window &&
+        known.generation == tlb_->generation() && !lockstep_ && has_code(known)) {
+        page.host = known.host_page + (address & ~core::kPageMask);
+        page.block = known.block;
+    }
     return page;
+}
+
+void TcgVcpu::note_code_write(std::uint64_t address, const DataPage &page) {
+    if (!page.host || page.readonly || !page.block)
+        return;
+    CodeWrite &known = code_writes_[(address >> core::kPageBits) % code_writes_.size()];
+    known = {address & core::kPageMask, cold_->window, tlb_->generation(), page.host - (address & ~core::kPageMask), page.block};
+    if (!has_code(known))
+        known.linear_page = ~0ull; // the TLB has it
 }
 
 void TcgVcpu::load_piece(const DataPage &page, unsigned size, std::uint8_t *data) {
@@ -205,9 +242,13 @@ void TcgVcpu::slow_store(std::uint64_t address, unsigned size, unsigned flags, c
     }
     const auto *bytes = static_cast<const std::uint8_t *>(data);
     const auto first = static_cast<unsigned>(std::min<std::uint64_t>(size, core::kPageSize - (address & ~core::kPageMask)));
-    const DataPage page = data_page(address, Access::kWrite);
-    if (page.fault)
-        return;
+    DataPage page = code_write_page(address);
+    if (!page.host) {
+        page = data_page(address, Access::kWrite);
+        if (page.fault)
+            return;
+        note_code_write(address, page);
+    }
     DataPage second;
     if (first != size) {
         second = data_page(frontend_->wrap(address + first), Access::kWrite);

@@ -82,12 +82,17 @@ private:
         bool readonly = false;
     };
     DataPage data_page(std::uint64_t linear, tcg::Access access);
+    /// Enters a whole page of RAM into the TLB.
+    void fill_tlb(std::uint64_t linear, const tcg::Translation &translation, const std::uint8_t *host_page,
+                  core::RamBlock &block, std::uint64_t offset, bool readonly);
     void slow_load(std::uint64_t address, unsigned size, unsigned flags, void *data);
     void slow_store(std::uint64_t address, unsigned size, unsigned flags, const void *data);
     void *probe_write(std::uint64_t address, unsigned size, unsigned flags);
     void *find_block(std::uint64_t pc);
     void load_piece(const DataPage &page, unsigned size, std::uint8_t *data);
     void store_piece(const DataPage &page, unsigned size, const std::uint8_t *data);
+    DataPage code_write_page(std::uint64_t address);
+    void note_code_write(std::uint64_t address, const DataPage &page);
     /// A store is about to change translated bytes: true when the running block is among them and must be left first.
     void release_x87();
     bool store_hits_code(const DataPage &page, unsigned size);
@@ -151,6 +156,15 @@ private:
     tcg::ExitSlot *last_exit_ = nullptr;     ///< chainable exit that generated code left by
     std::uint32_t running_mode_ = 0;
     bool in_generated_code_ = false;
+
+    /// Pages with code that are stored to: what the page walk found, as generated code may not have them in its TLB.
+    struct CodeWrite {
+        std::uint64_t linear_page = ~0ull, window = 0, generation = 0;
+        std::uint8_t *host_page = nullptr;
+        core::RamBlock *block = nullptr;
+    };
+    static bool has_code(const CodeWrite &known);
+    std::array<CodeWrite, 8> code_writes_{};
 
     std::atomic<std::uint32_t> requests_{0};
     std::atomic<bool> flush_wanted_{false};

@@ -61,6 +61,8 @@ void TlbSet::fill(const TlbEntry &entry) {
     array(w, kAddendOffset)[slot] = reinterpret_cast<std::uint64_t>(entry.host_page) - entry.linear_page;
     window.global[slot] = entry.global;
     ++fills_;
+    if (entry.write)
+        note_writer(reinterpret_cast<std::uint64_t>(entry.host_page), w, slot, entry.only_writable);
     if (entry.page_size > 4096) {
         auto &large = context_[current_context_].large;
         const std::pair<std::uint64_t, std::uint64_t> range{entry.linear_page & ~(entry.page_size - 1), entry.page_size};
@@ -84,6 +86,7 @@ void TlbSet::flush_window(unsigned w, bool keep_global) {
     Window &window = window_[w];
     if (!window.in_use)
         return;
+    ++generation_;
     ++flushes_;
     flush_jump_cache(w);
     if (window.used_count <= window.used.size()) {
@@ -122,6 +125,7 @@ void TlbSet::flush_all(bool keep_global) {
 }
 
 void TlbSet::flush_page(std::uint64_t linear) {
+    ++generation_;
     const std::uint64_t page = linear & ~0xfffull;
     const unsigned slot = tlb_index(page);
     const unsigned contexts = windows_ == 1 ? 1 : kContexts;
@@ -194,8 +198,23 @@ void TlbSet::flush_context(std::uint32_t pcid, bool keep_global) {
         flush_context_index(static_cast<unsigned>(found), keep_global);
 }
 
+void TlbSet::note_writer(std::uint64_t host_page, unsigned window, unsigned slot, bool only) {
+    Writer &writer = writer_of(host_page);
+    const bool same = writer.host_page == host_page && writer.window == window && writer.slot == slot;
+    if (same && !only)
+        return;
+    writer = {host_page, static_cast<std::uint16_t>(window), static_cast<std::uint16_t>(slot), !only};
+}
+
 void TlbSet::revoke_write(const std::uint8_t *host_page) {
     const auto host = reinterpret_cast<std::uint64_t>(host_page);
+    const Writer &writer = writer_of(host);
+    if (writer.host_page == host && !writer.several) {
+        std::uint64_t &tag = array(writer.window, kWriteTagOffset)[writer.slot];
+        if (window_[writer.window].in_use && tag + array(writer.window, kAddendOffset)[writer.slot] == host)
+            tag = invalid_tag(writer.slot);
+        return;
+    }
     for (unsigned w = 0; w < windows_; ++w) {
         if (!window_[w].in_use)
             continue;

@@ -18,6 +18,8 @@ struct TlbEntry {
     const std::uint8_t *host_page = nullptr;
     bool read = false, write = false, execute = false;
     bool global = false;
+    /// write, and no other entry of any window may let code store to this page.
+    bool only_writable = false;
     std::uint64_t page_size = 4096;
 };
 
@@ -45,6 +47,8 @@ public:
     void flush_jump_caches();
     void jump_cache_insert(std::uint64_t pc, const void *host);
 
+    /// Changes whenever entries were dropped: what was learnt from a walk before no longer holds.
+    std::uint64_t generation() const { return generation_; }
     std::uint64_t flushes() const { return flushes_; }
     std::uint64_t fills() const { return fills_; }
 
@@ -63,6 +67,16 @@ private:
         /// Linear ranges that large pages covered (base, size): INVLPG inside one drops the whole context.
         std::vector<std::pair<std::uint64_t, std::uint64_t>> large;
     };
+
+    /// Where the only entry is that lets code store to a page, so that revoking it need not look everywhere.
+    struct Writer {
+        std::uint64_t host_page = 0;
+        std::uint16_t window = 0, slot = 0;
+        bool several = false;
+    };
+    static constexpr unsigned kWriters = 256;
+    Writer &writer_of(std::uint64_t host_page) { return writers_[(host_page >> 12) % kWriters]; }
+    void note_writer(std::uint64_t host_page, unsigned window, unsigned slot, bool only);
 
     std::uint64_t address(unsigned window) const { return window0_ + std::uint64_t{window} * tcg::kWindowSize; }
     std::uint64_t *array(unsigned window, std::uint32_t offset) const {
@@ -86,7 +100,8 @@ private:
     unsigned current_window_ = 0;
     std::uint64_t current_address_ = 0;
     std::uint64_t use_counter_ = 0;
-    std::uint64_t flushes_ = 0, fills_ = 0;
+    std::uint64_t flushes_ = 0, fills_ = 0, generation_ = 0;
+    std::array<Writer, kWriters> writers_{};
 };
 
 } // namespace rhea::accel

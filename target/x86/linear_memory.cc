@@ -68,7 +68,8 @@ std::uint8_t* host_pointer(const Cpu& cpu, core::hwaddr physical, bool write) {
             return nullptr;
         core::RamBlock* block = range->region->ram_block();
         if (block == nullptr ||
-            block->page_flags(range->region_offset + offset).load(std::memory_order_relaxed) != 0)
+            (block->page_flags(range->region_offset + offset).load(std::memory_order_relaxed) &
+             core::RamBlock::kPageHasCode) != 0)
             return nullptr;
     }
     return range->host + offset;

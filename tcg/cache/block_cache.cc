@@ -165,6 +165,7 @@ void BlockCache::kill(TranslationBlock *block, const PageEmptied &page_emptied) 
     --live_;
     ++invalidated_;
     if (block->entry) {
+        generator_->retire(*block);
         auto at = std::lower_bound(by_host_.begin(), by_host_.end(), block->entry,
                                    [](const TranslationBlock *b, const std::uint8_t *pc) { return b->entry < pc; });
         if (at != by_host_.end() && *at == block)

@@ -86,6 +86,8 @@ public:
     /// Per-page flags, one byte a page; kPageHasCode is set by the translator before it publishes
     /// a block made from that page and makes stores take the slow path.
     static constexpr std::uint8_t kPageHasCode = 1;
+    /// Set by the translator when a TLB entry that lets generated code store to the page is made.
+    static constexpr std::uint8_t kPageMaybeWritable = 2;
     std::atomic<std::uint8_t> &page_flags(ram_addr_t offset) { return page_flags_[offset >> kPageBits]; }
 
     void set_code_watcher(CodeWatcher *watcher) { watcher_.store(watcher, std::memory_order_release); }

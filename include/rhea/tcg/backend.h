@@ -91,6 +91,8 @@ public:
     virtual void *exit_next_entry() const = 0;
     /// Points the direct exit at `target` (an entry), or back at its stub (null). Writes through the writable alias.
     virtual void patch_exit(const TranslationBlock &tb, ExitSlot &slot, const std::uint8_t *target) = 0;
+    /// The block is no longer valid, but jump caches may still lead to it: whoever enters it looks for another one.
+    virtual void retire(const TranslationBlock &tb) = 0;
     /// Given a slow path's host return address inside `tb`: sets head.pc and the lazy flags as at the start of the
     /// guest instruction that faulted. False: no record there (a bug).
     virtual bool restore_state(VcpuHead *state, const TranslationBlock &tb, std::uint64_t host_pc) = 0;

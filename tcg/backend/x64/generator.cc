@@ -69,6 +69,16 @@ public:
         patch(tb, slot.patch_offset, target ? target : tb.entry + slot.stub_offset);
     }
 
+    void retire(const TranslationBlock &tb) override {
+        const std::uint8_t *at = tb.entry;
+        std::uint8_t code[Thunks::kStaleEntryBytes] = {0xe8}; // call stale_entry ; the block's page offset
+        const auto distance = static_cast<std::int32_t>(thunks_.stale_entry - (at + 5));
+        const auto offset = static_cast<std::uint32_t>(tb.ram_addr & 4095);
+        std::memcpy(code + 1, &distance, 4);
+        std::memcpy(code + 5, &offset, 4);
+        std::memcpy(const_cast<std::uint8_t *>(at) + to_write_, code, sizeof code);
+    }
+
     bool restore_state(VcpuHead *state, const TranslationBlock &tb, std::uint64_t host_pc) override {
         const std::uint64_t entry = reinterpret_cast<std::uint64_t>(tb.entry);
         if (host_pc < entry || host_pc - entry > tb.code_size)

@@ -21,6 +21,7 @@ public:
         emit_xmm_subroutines();
         emit_exits();
         emit_find_block();
+        emit_stale_entry();
         emit_memory();
         emit_simple_calls();
         emit_x87();
@@ -270,6 +271,15 @@ private:
         load_xmms();
         load_pinned();
         a_.jmp(Gpr::r10);
+    }
+
+    /// Entered from a retired block's first bytes, on behalf of a jump cache: pc_page is right.
+    void emit_stale_entry() {
+        out_.stale_entry = start();
+        a_.pop(Gpr::r10);
+        a_.movsx(8, 4, Gpr::r10, ptr(Gpr::r10));
+        a_.add(8, Gpr::r10, head_mem(offsetof(VcpuHead, pc_page)));
+        a_.jmp(out_.find_block);
     }
 
     template <class F>
