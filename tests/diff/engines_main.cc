@@ -3,15 +3,13 @@
 //
 //     diff-engines [--file ELF] [--rounds N] [--seed N] [--stride N] [--show N]
 #include "rhea/tcg/passes.h"
+#include "tests/x86/elf_text.h"
 #include "tests/x86/test_cpu.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <elf.h>
-#include <fstream>
-#include <iterator>
 #include <new>
 #include <string>
 #include <sys/mman.h>
@@ -211,31 +209,6 @@ std::string difference(Cpu &a, Cpu &b) {
     return {};
 }
 
-std::vector<std::uint8_t> text_of(const char *path) {
-    std::ifstream in(path, std::ios::binary);
-    const std::vector<std::uint8_t> file((std::istreambuf_iterator<char>(in)), {});
-    Elf64_Ehdr header;
-    if (file.size() < sizeof header) {
-        return {};
-    }
-    std::memcpy(&header, file.data(), sizeof header);
-    if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_shentsize != sizeof(Elf64_Shdr) ||
-        header.e_shoff + std::uint64_t{header.e_shnum} * sizeof(Elf64_Shdr) > file.size()) {
-        return {};
-    }
-    std::vector<std::uint8_t> text;
-    for (unsigned n = 0; n < header.e_shnum; n++) {
-        Elf64_Shdr section;
-        std::memcpy(&section, file.data() + header.e_shoff + n * sizeof section, sizeof section);
-        if (section.sh_type == SHT_PROGBITS && (section.sh_flags & SHF_EXECINSTR) &&
-            section.sh_offset + section.sh_size <= file.size() && section.sh_size > text.size()) {
-            text.assign(file.begin() + static_cast<std::ptrdiff_t>(section.sh_offset),
-                        file.begin() + static_cast<std::ptrdiff_t>(section.sh_offset + section.sh_size));
-        }
-    }
-    return text;
-}
-
 struct Options {
     const char *file = "/proc/self/exe";
     unsigned rounds = 2, stride = 1, shown = 3, max_insns = 64;
@@ -272,7 +245,7 @@ int main(int argc, char **argv) {
         std::printf("no native code: the host lacks %s\n", std::string(tcg::x64_generator_lacks()).c_str());
         return 77;
     }
-    std::vector<std::uint8_t> text = text_of(options.file);
+    std::vector<std::uint8_t> text = test::elf_text(options.file);
     const std::size_t size = text.size();
     text.resize((size + 2 * kPage) & ~(kPage - 1));
     auto *code_bytes = static_cast<std::uint8_t *>(std::aligned_alloc(kPage, text.size()));
