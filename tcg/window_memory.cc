@@ -75,7 +75,7 @@ void WindowMemory::init_window(unsigned window) {
             tags[i] = invalid_tag(i);
         }
     }
-    std::fill_n(array(window, kJumpPcOffset), kJumpCacheEntries, kInvalidPc);
+    std::fill_n(reinterpret_cast<JumpEntry*>(array(window, kJumpOffset)), kJumpCacheEntries, JumpEntry{});
 }
 
 void WindowMemory::discard(unsigned window) {

@@ -69,17 +69,17 @@ util::Result<void> TcgVcpu::initialise() {
 // ---- requests ------------------------------------------------------------------------------------------------------
 
 void TcgVcpu::request(std::uint32_t bits) {
-    requests_.fetch_or(bits, std::memory_order_acq_rel);
+    pending().fetch_or(bits, std::memory_order_acq_rel);
     std::atomic_ref<std::uint32_t>(head_->exit_request).store(1, std::memory_order_release);
     wake();
 }
 
-void TcgVcpu::clear_request(std::uint32_t bits) { requests_.fetch_and(~bits, std::memory_order_acq_rel); }
+void TcgVcpu::clear_request(std::uint32_t bits) { pending().fetch_and(~bits, std::memory_order_acq_rel); }
 
 bool TcgVcpu::has_work() { return (requests() & core::kRequestExit) || frontend_->has_work(); }
 
 void TcgVcpu::reset() {
-    requests_.store(0, std::memory_order_release);
+    pending().store(0, std::memory_order_release);
     frontend_->reset();
     tlb_->flush_all(false);
     mode_changed();

@@ -52,7 +52,7 @@ public:
     void flush_pcid(std::uint32_t pcid, bool all_pcids, bool keep_global) override;
     void flush_pcid_page(std::uint32_t pcid, std::uint64_t linear) override;
     void mode_changed() override;
-    std::uint32_t requests() const override { return requests_.load(std::memory_order_acquire); }
+    std::uint32_t requests() const override { return pending().load(std::memory_order_acquire); }
     core::LocalApicPort *apic() override { return apic_; }
     void request_machine_reset() override;
     unsigned index() const override { return core::Vcpu::index(); }
@@ -166,7 +166,8 @@ private:
     static bool has_code(const CodeWrite &known);
     std::array<CodeWrite, 8> code_writes_{};
 
-    std::atomic<std::uint32_t> requests_{0};
+    /// core::VcpuRequest bits, where generated code sees them too.
+    std::atomic_ref<std::uint32_t> pending() const { return std::atomic_ref<std::uint32_t>(cold_->requests); }
     std::atomic<bool> flush_wanted_{false};
     std::mutex written_mutex_;
     std::vector<std::pair<std::uint64_t, std::size_t>> written_; ///< code bytes changed by other threads

@@ -29,7 +29,7 @@ void TlbSet::init_window(unsigned window) {
         for (unsigned i = 0; i < kTlbEntries; ++i)
             tags[i] = invalid_tag(i);
     }
-    std::fill_n(array(window, kJumpPcOffset), kJumpCacheEntries, kInvalidPc);
+    clear_jumps(window);
     window_[window].in_use = true;
     window_[window].used_count = 0;
     window_[window].jump_cache_used = false;
@@ -227,10 +227,15 @@ void TlbSet::revoke_write(const std::uint8_t *host_page) {
     }
 }
 
+void TlbSet::clear_jumps(unsigned w) {
+    for (JumpEntry *entry = jumps(w), *end = entry + kJumpCacheEntries; entry != end; ++entry)
+        entry->pc = kInvalidPc;
+}
+
 void TlbSet::flush_jump_cache(unsigned w) {
     if (!window_[w].jump_cache_used)
         return;
-    std::fill_n(array(w, kJumpPcOffset), kJumpCacheEntries, kInvalidPc);
+    clear_jumps(w);
     window_[w].jump_cache_used = false;
 }
 
@@ -240,9 +245,7 @@ void TlbSet::flush_jump_caches() {
 }
 
 void TlbSet::jump_cache_insert(std::uint64_t pc, const void *host) {
-    const unsigned slot = jump_cache_index(pc);
-    array(current_window_, kJumpHostOffset)[slot] = reinterpret_cast<std::uint64_t>(host);
-    array(current_window_, kJumpPcOffset)[slot] = pc;
+    jumps(current_window_)[jump_cache_index(pc)] = {pc, reinterpret_cast<std::uint64_t>(host)};
     window_[current_window_].jump_cache_used = true;
 }
 

@@ -82,6 +82,10 @@ private:
     std::uint64_t *array(unsigned window, std::uint32_t offset) const {
         return reinterpret_cast<std::uint64_t *>(address(window) + offset);
     }
+    tcg::JumpEntry *jumps(unsigned window) const {
+        return reinterpret_cast<tcg::JumpEntry *>(address(window) + tcg::kJumpOffset);
+    }
+    void clear_jumps(unsigned window);
     unsigned first_window(unsigned context) const { return windows_ == 1 ? 0 : context * tcg::kModesPerContext; }
     unsigned window_count() const { return windows_ == 1 ? 1 : tcg::kModesPerContext; }
     void clear_slot(unsigned window, unsigned slot);

@@ -80,7 +80,9 @@ public:
             const std::uint64_t tag = tcg::invalid_tag(n);
             std::memcpy(window_ + tcg::kReadTagOffset + 8 * n, &tag, 8);
             std::memcpy(window_ + tcg::kWriteTagOffset + 8 * n, &tag, 8);
-            std::memcpy(window_ + tcg::kJumpPcOffset + 8 * n, &tcg::kInvalidPc, 8);
+        }
+        for (unsigned n = 0; n < tcg::kJumpCacheEntries; n++) {
+            std::memcpy(window_ + tcg::kJumpOffset + 16 * n, &tcg::kInvalidPc, 8);
         }
     }
 

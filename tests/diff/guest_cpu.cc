@@ -107,8 +107,7 @@ GuestCpu::GuestCpu(const Arena &arena, FeatureSet features, EngineKind engine)
     state_->cold.vcpu = reinterpret_cast<std::uintptr_t>(this);
     frontend_->attach(&state_->head, *this);
     frontend_->reset();
-    auto *jumps = reinterpret_cast<std::uint64_t *>(window_ + tcg::kJumpPcOffset);
-    std::fill_n(jumps, tcg::kJumpCacheEntries, tcg::kInvalidPc);
+    std::fill_n(reinterpret_cast<tcg::JumpEntry *>(window_ + tcg::kJumpOffset), tcg::kJumpCacheEntries, tcg::JumpEntry{});
     tcg::MemoryCallbacks callbacks{};
     callbacks.load = &GuestCpu::load;
     callbacks.store = &GuestCpu::store;

@@ -1,6 +1,6 @@
 // The head of every guest state structure, and the window in which a vCPU's state and TLBs lie.
 //
-// Windows. One vCPU owns kContexts * kModesPerContext windows of 64 KiB of address space, each 64 KiB aligned. The
+// Windows. One vCPU owns kContexts * kModesPerContext windows of 128 KiB of address space, each aligned so. The
 // first pages of all windows of a vCPU are the SAME memory (one memfd mapped many times; where that is forbidden, one
 // window only): the state structure. The rest of a window is its own: the software TLB and the jump cache of one address space context
 // in one privilege mode (0 user, 1 kernel, 2 kernel with AC set under SMAP). Switching context or mode is therefore
@@ -16,8 +16,8 @@ namespace rhea::tcg {
 
 inline constexpr unsigned kTlbBits = 10;
 inline constexpr unsigned kTlbEntries = 1u << kTlbBits;
-inline constexpr unsigned kJumpCacheEntries = 1024;
-inline constexpr std::uint32_t kWindowSize = 0x10000;
+inline constexpr unsigned kJumpCacheEntries = 4096;
+inline constexpr std::uint32_t kWindowSize = 0x20000;
 inline constexpr unsigned kContexts = 8;
 inline constexpr unsigned kModesPerContext = 3;
 inline constexpr unsigned kWindows = kContexts * kModesPerContext;
@@ -29,9 +29,8 @@ inline constexpr std::uint32_t kStateRegOffset = (kTlbBits << 8) | 12; ///< 0x0a
 inline constexpr std::uint32_t kReadTagOffset = 0x3000;  ///< uint64_t[kTlbEntries]: linear page base, or invalid_tag()
 inline constexpr std::uint32_t kWriteTagOffset = 0x5000;
 inline constexpr std::uint32_t kAddendOffset = 0x7000;   ///< uint64_t[kTlbEntries]: host address minus linear address
-inline constexpr std::uint32_t kJumpPcOffset = 0x9000;   ///< uint64_t[kJumpCacheEntries]: linear pc, or kInvalidPc
-inline constexpr std::uint32_t kJumpHostOffset = 0xb000; ///< uint64_t[kJumpCacheEntries]: host entry point
-inline constexpr std::uint32_t kExecTagOffset = 0xd000;  ///< for C++ lookups only
+inline constexpr std::uint32_t kExecTagOffset = 0x9000;  ///< for C++ lookups only
+inline constexpr std::uint32_t kJumpOffset = 0x10000;    ///< JumpEntry[kJumpCacheEntries]
 /// Displacement from the state register of the state structure's byte 0: disp8 reaches bytes 12 to 267 of it.
 inline constexpr std::int32_t kStateBias = static_cast<std::int32_t>(kStateRegOffset - kStateOffset); ///< 140
 
@@ -41,8 +40,16 @@ inline constexpr std::uint64_t kInvalidTag = 0x8080808080808080ull;
 inline constexpr std::uint64_t kInvalidTagOther = 0x8080808081000000ull;
 inline constexpr std::uint64_t kInvalidPc = 0x8080808080808080ull;
 
+/// A line of the jump cache: where the block at a linear pc has its code.
+struct JumpEntry {
+    std::uint64_t pc = kInvalidPc;
+    std::uint64_t host = 0;
+};
+
 constexpr unsigned tlb_index(std::uint64_t linear) { return (linear >> 12) & (kTlbEntries - 1); }
-constexpr unsigned jump_cache_index(std::uint64_t pc) { return ((pc >> 10) ^ pc) & (kJumpCacheEntries - 1); }
+/// (pc >> 10 ^ pc), without its lowest bit: generated code masks that and has twice the index.
+constexpr unsigned jump_cache_index(std::uint64_t pc) { return (((pc >> 10) ^ pc) >> 1) & (kJumpCacheEntries - 1); }
+inline constexpr std::int32_t kJumpIndexMask = (kJumpCacheEntries - 1) << 1;
 constexpr std::uint64_t invalid_tag(unsigned index) { return (index == 8 || index == 9) ? kInvalidTagOther : kInvalidTag; }
 
 /// How the lazy flags triple is to be read (cc_op = kind * 4 + log2(operand bytes)).
@@ -92,6 +99,7 @@ struct VcpuCold {
     std::uint64_t slow_site = 0;       ///< host return address of the slow path being served
     std::uint32_t host_mxcsr = 0x1f80;
     std::uint64_t vcpu = 0;            ///< the accel/tcg vCPU object
+    std::uint32_t requests = 0;        ///< not 0: the run loop has something to look at. Other threads write it (atomic_ref)
     std::uint64_t stat_helper_calls = 0, stat_slow_loads = 0, stat_slow_stores = 0, stat_jump_misses = 0;
 };
 

@@ -32,12 +32,12 @@ void BlockCompiler::probe_jump_cache(Gpr pc) {
     a().mov(4, t, pc);
     a().shr(4, t, 10);
     a().xor_(4, t, pc);
-    a().and_(4, t, static_cast<std::int32_t>(kJumpCacheEntries - 1));
-    a().cmp(8, ptr(kStateReg, t, 8, Layout::window(kJumpPcOffset)), pc);
+    a().and_(4, t, kJumpIndexMask);
+    a().cmp(8, ptr(kStateReg, t, 8, Layout::window(kJumpOffset)), pc);
     a().jcc(Cond::kNE, thunks_.find_block);
     a().and_(8, pc, -4096);
     a().mov(8, head_mem(offsetof(VcpuHead, pc_page)), pc);
-    a().jmp(ptr(kStateReg, t, 8, Layout::window(kJumpHostOffset)));
+    a().jmp(ptr(kStateReg, t, 8, Layout::window(kJumpOffset) + 8));
 }
 
 /// The code of an exit to a page offset from its first jump's target on: flags, then away.

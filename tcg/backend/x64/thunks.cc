@@ -19,8 +19,9 @@ public:
         emit_leave();
         emit_enter();
         emit_xmm_subroutines();
-        emit_exits();
         emit_find_block();
+        emit_exits();
+        emit_exit_state();
         emit_stale_entry();
         emit_memory();
         emit_simple_calls();
@@ -234,7 +235,6 @@ private:
 
     void emit_exits() {
         out_.exit_next = emit_exit(CodeExit::kNext);
-        out_.exit_state = emit_exit(CodeExit::kState);
         const std::uint8_t *exit_chained = emit_exit(CodeExit::kChain);
 
         out_.exit_next_at = start();
@@ -243,7 +243,7 @@ private:
         a_.add(8, Gpr::r10, head_mem(offsetof(VcpuHead, pc_page)));
         out_.exit_next_r10 = a_.exec_here();
         a_.mov(8, head_mem(offsetof(VcpuHead, pc)), Gpr::r10);
-        a_.jmp(out_.exit_next);
+        emit_dispatch(out_.exit_next);
 
         out_.exit_chain = start();
         a_.pop(Gpr::r10);
@@ -253,6 +253,34 @@ private:
         a_.add(8, Gpr::r11, head_mem(offsetof(VcpuHead, pc_page)));
         a_.mov(8, head_mem(offsetof(VcpuHead, pc)), Gpr::r11);
         a_.jmp(exit_chained);
+    }
+
+    /// r10 = head.pc: to its block when nobody asks for anything, else to `leave`.
+    void emit_dispatch(const std::uint8_t *leave) {
+        a_.mov(4, Gpr::r11, head_mem(offsetof(VcpuHead, exit_request)));
+        a_.or_(4, Gpr::r11, cold_mem(offsetof(VcpuCold, requests)));
+        a_.jcc(Cond::kNE, leave);
+        a_.mov(4, Gpr::r11, Gpr::r10);
+        a_.shr(4, Gpr::r11, 10);
+        a_.xor_(4, Gpr::r11, Gpr::r10);
+        a_.and_(4, Gpr::r11, kJumpIndexMask);
+        a_.cmp(8, ptr(kStateReg, Gpr::r11, 8, Layout::window(kJumpOffset)), Gpr::r10);
+        a_.jcc(Cond::kNE, out_.find_block);
+        a_.and_(8, Gpr::r10, -4096);
+        a_.mov(8, head_mem(offsetof(VcpuHead, pc_page)), Gpr::r10);
+        a_.jmp(ptr(kStateReg, Gpr::r11, 8, Layout::window(kJumpOffset) + 8));
+    }
+
+    /// A helper has set pc, and mode and window where they changed.
+    void emit_exit_state() {
+        const std::uint8_t *leave = emit_exit(CodeExit::kState);
+        out_.exit_state = start();
+        a_.cmp(4, head_mem(offsetof(VcpuHead, exception_pending)), 0);
+        a_.jcc(Cond::kNE, leave);
+        a_.mov(8, kStateReg, cold_mem(offsetof(VcpuCold, window)));
+        a_.add(8, kStateReg, static_cast<std::int32_t>(kStateRegOffset));
+        a_.mov(8, Gpr::r10, head_mem(offsetof(VcpuHead, pc)));
+        emit_dispatch(leave);
     }
 
     void emit_find_block() {

@@ -167,7 +167,7 @@ void Machine::flush_tlb() {
         std::memcpy(window_ + kWriteTagOffset + 8 * i, &tag, 8);
     }
     for (unsigned i = 0; i < kJumpCacheEntries; ++i)
-        std::memcpy(window_ + kJumpPcOffset + 8 * i, &kInvalidPc, 8);
+        std::memcpy(window_ + kJumpOffset + 16 * i, &kInvalidPc, 8);
 }
 
 void Machine::fill_tlb(std::uint64_t address, bool write) {

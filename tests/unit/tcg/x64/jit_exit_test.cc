@@ -147,8 +147,8 @@ TEST_F(JitExit, OtherPagesGoThroughTheJumpCache) {
     const std::uint64_t pc = kCodePage + 0x1040;
     auto* window = reinterpret_cast<std::uint8_t*>(cold().window);
     const auto host = reinterpret_cast<std::uint64_t>(second->entry);
-    std::memcpy(window + kJumpPcOffset + 8 * jump_cache_index(pc), &pc, 8);
-    std::memcpy(window + kJumpHostOffset + 8 * jump_cache_index(pc), &host, 8);
+    std::memcpy(window + kJumpOffset + 16 * jump_cache_index(pc), &pc, 8);
+    std::memcpy(window + kJumpOffset + 16 * jump_cache_index(pc) + 8, &host, 8);
     head().pc_page = kCodePage;
     EXPECT_EQ(jit_.run(machine_, *first), CodeExit::kChain);
     EXPECT_EQ(r(1), 3u);
