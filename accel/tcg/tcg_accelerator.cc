@@ -1,7 +1,10 @@
 // The accelerator object, and what `info jit` says.
 #include "accel/tcg/tcg_vcpu.h"
 
+#include <algorithm>
 #include <fmt/format.h>
+#include <utility>
+#include <vector>
 
 namespace rhea::accel {
 namespace {
@@ -74,7 +77,18 @@ std::string TcgVcpu::describe_jit() const {
     text += fmt::format("  stores near code       {} ({} restarts)\n", get(counters_.code_writes), get(counters_.restarts));
     text += fmt::format("  exceptions             {}\n", get(counters_.exceptions));
     text += fmt::format("  blocks interpreted     {}\n", get(counters_.interpreted));
-    text += fmt::format("  helper calls           {}\n", cold_->stat_helper_calls);
+    const auto &helpers = frontend_->description().helpers;
+    std::vector<std::pair<std::uint64_t, std::string_view>> calls;
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < std::min<std::size_t>(helpers.size(), tcg::VcpuCold::kMaxHelpers); ++i) {
+        total += cold_->stat_helper_calls[i];
+        if (cold_->stat_helper_calls[i] != 0)
+            calls.emplace_back(cold_->stat_helper_calls[i], helpers[i].name);
+    }
+    std::sort(calls.rbegin(), calls.rend());
+    text += fmt::format("  helper calls           {}\n", total);
+    for (const auto &[count, name] : calls)
+        text += fmt::format("    {:<20} {}\n", name, count);
     return text;
 }
 

@@ -100,7 +100,9 @@ struct VcpuCold {
     std::uint32_t host_mxcsr = 0x1f80;
     std::uint64_t vcpu = 0;            ///< the accel/tcg vCPU object
     std::uint32_t requests = 0;        ///< not 0: the run loop has something to look at. Other threads write it (atomic_ref)
-    std::uint64_t stat_helper_calls = 0, stat_slow_loads = 0, stat_slow_stores = 0, stat_jump_misses = 0;
+    static constexpr unsigned kMaxHelpers = 256;
+    std::uint64_t stat_helper_calls[kMaxHelpers] = {}; ///< by helper; those beyond share the last one
+    std::uint64_t stat_slow_loads = 0, stat_slow_stores = 0, stat_jump_misses = 0;
 };
 
 } // namespace rhea::tcg

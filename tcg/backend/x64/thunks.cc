@@ -3,6 +3,8 @@
 #include "tcg/backend/x64/assembler.h"
 #include "tcg/backend/x64/runtime.h"
 
+#include <algorithm>
+
 namespace rhea::tcg::x64 {
 namespace {
 
@@ -407,7 +409,8 @@ private:
         }
         a_.mov(8, Gpr::rsi, Gpr::r10);
         a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
-        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_helper_calls)));
+        const auto index = std::min<std::size_t>(out_.helpers.size(), VcpuCold::kMaxHelpers - 1);
+        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_helper_calls) + index * 8));
         call_cpp(helper.function);
         if (vector)
             load_guest_mxcsr();
