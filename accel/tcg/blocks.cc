@@ -25,6 +25,13 @@ TcgVcpu::CodePage TcgVcpu::code_page(std::uint64_t pc, bool raise) {
     CodePage page;
     const std::uint8_t *host = tlb_->lookup_execute(pc);
     if (!host) {
+        const PageEntry *entry = tlb_->lookup_second(pc);
+        if (entry && entry->execute) {
+            host = entry->host_page + (pc & ~core::kPageMask);
+            fill_tlb(*entry);
+        }
+    }
+    if (!host) {
         if (!frontend_->canonical(pc)) {
             if (raise)
                 frontend_->raise_not_canonical(pc);
@@ -49,7 +56,7 @@ TcgVcpu::CodePage TcgVcpu::code_page(std::uint64_t pc, bool raise) {
             page.block = nullptr;
             return page;
         }
-        fill_tlb(pc, translation, host - (pc & ~core::kPageMask), *page.block, offset, range->readonly);
+        fill_tlb(page_entry(pc, translation, host - (pc & ~core::kPageMask), *page.block, offset, range->readonly));
         page.host = host;
         page.ram_addr = page.block->ram_base() + offset;
         return page;

@@ -3,6 +3,7 @@
 #include "accel/tcg/slow_paths.h"
 
 #include "accel/tcg/lockstep.h"
+#include "rhea/util/log.h"
 
 #include <bit>
 #include <cstring>
@@ -53,6 +54,9 @@ core::RamBlock *TcgVcpu::ram_block_of(const std::uint8_t *host, std::uint64_t *o
 
 TcgVcpu::DataPage TcgVcpu::data_page(std::uint64_t linear, Access access) {
     DataPage page;
+    const bool recording = lockstep_ && lockstep_->recording();
+    if (!recording && known_page(linear, access, page))
+        return page;
     if (!frontend_->canonical(linear)) {
         frontend_->raise_not_canonical(linear);
         page.fault = true;
@@ -77,30 +81,49 @@ TcgVcpu::DataPage TcgVcpu::data_page(std::uint64_t linear, Access access) {
     if (!page.block || page_start < range->start || page_start + core::kPageSize - range->start > range->size)
         return page;
     const std::uint8_t *host_page = page.host - (linear & ~core::kPageMask);
-    if ((reinterpret_cast<std::uint64_t>(host_page) & ~core::kPageMask) != 0)
+    if ((reinterpret_cast<std::uint64_t>(host_page) & ~core::kPageMask) != 0 || recording)
         return page;
-    if (lockstep_ && lockstep_->recording())
-        return page;
-    fill_tlb(linear, translation, host_page, *page.block, offset, page.readonly);
+    fill_tlb(page_entry(linear, translation, host_page, *page.block, offset, page.readonly));
     return page;
 }
 
-void TcgVcpu::fill_tlb(std::uint64_t linear, const Translation &translation, const std::uint8_t *host_page,
-                       core::RamBlock &block, std::uint64_t offset, bool readonly) {
-    auto &flags = block.page_flags(offset);
+/// What the TLBs know, without a walk.
+bool TcgVcpu::known_page(std::uint64_t linear, Access access, DataPage &page) {
+    if (const std::uint8_t *host = tlb_->lookup(linear, access)) {
+        page.host = const_cast<std::uint8_t *>(host);
+        page.free_of_code = access == Access::kWrite; // else code could not store to it
+        return true;
+    }
+    const PageEntry *entry = tlb_->lookup_second(linear);
+    if (!entry || !(access == Access::kWrite ? entry->write : entry->read))
+        return false;
+    page.host = const_cast<std::uint8_t *>(entry->host_page) + (linear & ~core::kPageMask);
+    page.block = entry->block;
+    fill_tlb(*entry);
+    return true;
+}
+
+PageEntry TcgVcpu::page_entry(std::uint64_t linear, const Translation &translation, const std::uint8_t *host_page,
+                              core::RamBlock &block, std::uint64_t offset, bool readonly) {
+    return {.linear_page = linear & core::kPageMask,
+            .host_page = host_page,
+            .block = &block,
+            .offset = offset & core::kPageMask,
+            .page_size = translation.page_size,
+            .read = translation.readable,
+            .write = translation.writable && !readonly,
+            .execute = translation.executable,
+            .global = translation.global};
+}
+
+void TcgVcpu::fill_tlb(const PageEntry &entry) {
+    auto &flags = entry.block->page_flags(entry.offset);
     const std::uint8_t now = flags.load(std::memory_order_acquire);
-    const bool write = translation.writable && !readonly && !(now & core::RamBlock::kPageHasCode);
+    const bool write = entry.write && !(now & core::RamBlock::kPageHasCode);
     const bool only = write && !(now & core::RamBlock::kPageMaybeWritable);
     if (only)
         flags.fetch_or(core::RamBlock::kPageMaybeWritable, std::memory_order_acq_rel);
-    tlb_->fill({.linear_page = linear & core::kPageMask,
-                .host_page = host_page,
-                .read = translation.readable,
-                .write = write,
-                .execute = translation.executable,
-                .global = translation.global,
-                .only_writable = only,
-                .page_size = translation.page_size});
+    tlb_->fill(entry, write, only);
 }
 
 bool TcgVcpu::has_code(const CodeWrite &known) {
@@ -154,6 +177,8 @@ void TcgVcpu::load_piece(const DataPage &page, unsigned size, std::uint8_t *data
 }
 
 bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
+    if (page.free_of_code)
+        return false;
     std::uint64_t offset = 0;
     core::RamBlock *block = page.block ? page.block : ram_block_of(page.host, &offset);
     if (!block)
@@ -289,16 +314,21 @@ void *TcgVcpu::probe_write(std::uint64_t address, unsigned size, unsigned flags)
 void *TcgVcpu::find_block(std::uint64_t pc) {
     TcgCounters::bump(counters_.jump_cache_misses);
     head_->pc = pc;
-    const std::uint8_t *host = tlb_->lookup_execute(pc);
-    if (!host || lockstep_)
-        return generator_->exit_next_entry();
-    std::uint64_t offset = 0;
-    const core::RamBlock *ram = ram_block_of(host, &offset);
-    TranslationBlock *block = ram ? cache_->find(ram->ram_base() + offset, running_mode_) : nullptr;
-    if (!block || !block->entry || block->ram_addr2 != ~0ull)
-        return generator_->exit_next_entry();
+    void *const leave = generator_->exit_next_entry();
+    if (lockstep_ || util::log_enabled(util::kLogNoChain))
+        return leave;
+    const CodePage page = code_page(pc, false);
+    TranslationBlock *block = page.host ? cache_->find(page.ram_addr, running_mode_) : nullptr;
+    if (!block || !block->entry)
+        return leave;
+    const bool crosses = block->ram_addr2 != ~0ull;
+    if (crosses) {
+        const CodePage next = code_page((pc | ~core::kPageMask) + 1, false);
+        if (!next.host || next.ram_addr != block->ram_addr2)
+            return leave;
+    }
     head_->pc_page = pc & core::kPageMask;
-    tlb_->jump_cache_insert(pc, block->entry);
+    tlb_->jump_cache_insert(pc, block->entry, crosses);
     return const_cast<std::uint8_t *>(block->entry);
 }
 

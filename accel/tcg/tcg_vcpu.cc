@@ -204,6 +204,19 @@ core::VcpuExit TcgVcpu::run() {
     }
 }
 
+void TcgVcpu::join(ExitSlot &exit, TranslationBlock &block) {
+    if (util::log_enabled(util::kLogNoChain) || !exit.source || !exit.source->valid || exit.source->mode != block.mode ||
+        ((exit.source->ram_addr ^ block.ram_addr) & core::kPageMask) != 0)
+        return;
+    // Same page and one page only: the two blocks stay together under any mapping.
+    if (block.ram_addr2 == ~0ull) {
+        cache_->chain(exit, block);
+        TcgCounters::bump(counters_.chained);
+    } else {
+        exit.through_cache = true;
+    }
+}
+
 std::optional<core::VcpuExit> TcgVcpu::step() {
     if (cache_->has_garbage())
         cache_->collect_garbage();
@@ -215,13 +228,7 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
         return run_single(); // code in no RAM: one instruction at a time, by the interpreter
     }
     if (last_exit_) {
-        // Same page, same mode, and one page only: the two blocks stay together under any mapping.
-        if (!util::log_enabled(util::kLogNoChain) && block->ram_addr2 == ~0ull && last_exit_->source && last_exit_->source->valid &&
-            last_exit_->source->mode == block->mode &&
-            ((last_exit_->source->ram_addr ^ block->ram_addr) & core::kPageMask) == 0) {
-            cache_->chain(*last_exit_, *block);
-            TcgCounters::bump(counters_.chained);
-        }
+        join(*last_exit_, *block);
         last_exit_ = nullptr;
     }
     head_->pc_page = head_->pc & core::kPageMask;

@@ -80,11 +80,13 @@ private:
         std::uint8_t *host = nullptr;        ///< RAM/ROM byte, or null: I/O
         core::RamBlock *block = nullptr;
         bool readonly = false;
+        bool free_of_code = false;           ///< a store cannot hit translated code
     };
     DataPage data_page(std::uint64_t linear, tcg::Access access);
-    /// Enters a whole page of RAM into the TLB.
-    void fill_tlb(std::uint64_t linear, const tcg::Translation &translation, const std::uint8_t *host_page,
-                  core::RamBlock &block, std::uint64_t offset, bool readonly);
+    bool known_page(std::uint64_t linear, tcg::Access access, DataPage &page);
+    static PageEntry page_entry(std::uint64_t linear, const tcg::Translation &translation, const std::uint8_t *host_page,
+                                core::RamBlock &block, std::uint64_t offset, bool readonly);
+    void fill_tlb(const PageEntry &entry);
     void slow_load(std::uint64_t address, unsigned size, unsigned flags, void *data);
     void slow_store(std::uint64_t address, unsigned size, unsigned flags, const void *data);
     void *probe_write(std::uint64_t address, unsigned size, unsigned flags);
@@ -125,6 +127,7 @@ private:
     // Run loop.
     std::optional<core::VcpuExit> handle_requests();
     std::optional<core::VcpuExit> outcome(tcg::GuestFrontend::Outcome outcome);
+    void join(tcg::ExitSlot &exit, tcg::TranslationBlock &block); ///< the exit led to the block
     std::optional<core::VcpuExit> step();
     std::optional<core::VcpuExit> handle_exception();
     std::optional<core::VcpuExit> run_single();

@@ -32,8 +32,11 @@ void TlbSet::init_window(unsigned window) {
     clear_jumps(window);
     window_[window].in_use = true;
     window_[window].used_count = 0;
-    window_[window].jump_cache_used = false;
+    window_[window].jumps_used.reset();
+    window_[window].jumps_global.reset();
+    window_[window].jump_pages.reset();
     window_[window].global.reset();
+    window_[window].second.drop_all(false);
 }
 
 void TlbSet::clear_slot(unsigned window, unsigned slot) {
@@ -42,7 +45,7 @@ void TlbSet::clear_slot(unsigned window, unsigned slot) {
     array(window, kExecTagOffset)[slot] = invalid_tag(slot);
 }
 
-void TlbSet::fill(const TlbEntry &entry) {
+void TlbSet::fill(const PageEntry &entry, bool may_write, bool only_writable) {
     const unsigned slot = tlb_index(entry.linear_page);
     const unsigned w = current_window_;
     Window &window = window_[w];
@@ -56,13 +59,15 @@ void TlbSet::fill(const TlbEntry &entry) {
         ++window.used_count;
     }
     *read = entry.read ? entry.linear_page : none;
-    *write = entry.write ? entry.linear_page : none;
+    *write = may_write ? entry.linear_page : none;
     *exec = entry.execute ? entry.linear_page : none;
     array(w, kAddendOffset)[slot] = reinterpret_cast<std::uint64_t>(entry.host_page) - entry.linear_page;
     window.global[slot] = entry.global;
     ++fills_;
-    if (entry.write)
-        note_writer(reinterpret_cast<std::uint64_t>(entry.host_page), w, slot, entry.only_writable);
+    if (may_write)
+        note_writer(reinterpret_cast<std::uint64_t>(entry.host_page), w, slot, only_writable);
+    if (!entry.readonly)
+        window.second.insert(entry);
     if (entry.page_size > 4096) {
         auto &large = context_[current_context_].large;
         const std::pair<std::uint64_t, std::uint64_t> range{entry.linear_page & ~(entry.page_size - 1), entry.page_size};
@@ -75,9 +80,12 @@ void TlbSet::fill(const TlbEntry &entry) {
     }
 }
 
-const std::uint8_t *TlbSet::lookup_execute(std::uint64_t linear) const {
+const std::uint8_t *TlbSet::lookup(std::uint64_t linear, Access access) const {
     const unsigned slot = tlb_index(linear);
-    if (array(current_window_, kExecTagOffset)[slot] != (linear & ~0xfffull))
+    const std::uint32_t tags = access == Access::kRead    ? kReadTagOffset
+                               : access == Access::kWrite ? kWriteTagOffset
+                                                          : kExecTagOffset;
+    if (array(current_window_, tags)[slot] != (linear & ~0xfffull))
         return nullptr;
     return reinterpret_cast<const std::uint8_t *>(linear + array(current_window_, kAddendOffset)[slot]);
 }
@@ -88,7 +96,8 @@ void TlbSet::flush_window(unsigned w, bool keep_global) {
         return;
     ++generation_;
     ++flushes_;
-    flush_jump_cache(w);
+    flush_jump_cache(w, keep_global);
+    window.second.drop_all(keep_global);
     if (window.used_count <= window.used.size()) {
         std::uint16_t kept = 0;
         for (unsigned i = 0; i < window.used_count; ++i) {
@@ -146,7 +155,8 @@ void TlbSet::flush_page(std::uint64_t linear) {
             if (array(w, kReadTagOffset)[slot] == page || array(w, kWriteTagOffset)[slot] == page ||
                 array(w, kExecTagOffset)[slot] == page)
                 clear_slot(w, slot); // stays in `used`: listing a slot twice does no harm
-            flush_jump_cache(w);
+            window_[w].second.drop(page);
+            flush_jumps_of_page(w, page);
         }
     }
 }
@@ -232,11 +242,25 @@ void TlbSet::clear_jumps(unsigned w) {
         entry->pc = kInvalidPc;
 }
 
-void TlbSet::flush_jump_cache(unsigned w) {
-    if (!window_[w].jump_cache_used)
+void TlbSet::flush_jump_cache(unsigned w, bool keep_global) {
+    Window &window = window_[w];
+    if (window.jumps_used.none())
         return;
-    clear_jumps(w);
-    window_[w].jump_cache_used = false;
+    JumpEntry *entries = jumps(w);
+    std::bitset<kJumpCacheEntries> gone = window.jumps_used;
+    if (keep_global)
+        gone &= ~window.jumps_global;
+    else
+        window.jump_pages.reset();
+    for (std::size_t i = gone._Find_first(); i < gone.size(); i = gone._Find_next(i))
+        entries[i].pc = kInvalidPc;
+    window.jumps_used &= ~gone;
+}
+
+void TlbSet::flush_jumps_of_page(unsigned w, std::uint64_t page) {
+    // A page that no entry's code lies in is data: by far the usual case.
+    if (window_[w].jump_pages[(page >> 12) % window_[w].jump_pages.size()])
+        flush_jump_cache(w);
 }
 
 void TlbSet::flush_jump_caches() {
@@ -244,9 +268,16 @@ void TlbSet::flush_jump_caches() {
         flush_jump_cache(w);
 }
 
-void TlbSet::jump_cache_insert(std::uint64_t pc, const void *host) {
-    jumps(current_window_)[jump_cache_index(pc)] = {pc, reinterpret_cast<std::uint64_t>(host)};
-    window_[current_window_].jump_cache_used = true;
+void TlbSet::jump_cache_insert(std::uint64_t pc, const void *host, bool crosses) {
+    Window &window = window_[current_window_];
+    const unsigned index = jump_cache_index(pc);
+    jumps(current_window_)[index] = {pc, reinterpret_cast<std::uint64_t>(host)};
+    window.jumps_used.set(index);
+    // The caller has just looked the page up. What is known of the second page is not asked: such blocks are not kept.
+    window.jumps_global[index] = !crosses && window.global[tlb_index(pc)];
+    window.jump_pages.set((pc >> 12) % window.jump_pages.size());
+    if (crosses)
+        window.jump_pages.set(((pc >> 12) + 1) % window.jump_pages.size());
 }
 
 } // namespace rhea::accel

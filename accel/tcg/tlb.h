@@ -3,6 +3,8 @@
 // A window belongs to (context, privilege mode); a context holds one PCID's translations. Only the vCPU's own thread
 // touches it. See include/rhea/tcg/state.h for the layout.
 #pragma once
+#include "accel/tcg/second_tlb.h"
+#include "rhea/tcg/frontend.h"
 #include "rhea/tcg/state.h"
 
 #include <array>
@@ -11,17 +13,6 @@
 #include <vector>
 
 namespace rhea::accel {
-
-/// What one TLB fill says. Addresses are of the 4 KiB page.
-struct TlbEntry {
-    std::uint64_t linear_page = 0;
-    const std::uint8_t *host_page = nullptr;
-    bool read = false, write = false, execute = false;
-    bool global = false;
-    /// write, and no other entry of any window may let code store to this page.
-    bool only_writable = false;
-    std::uint64_t page_size = 4096;
-};
 
 class TlbSet {
 public:
@@ -32,9 +23,13 @@ public:
     std::uint64_t select(unsigned mode);
     std::uint64_t current() const { return current_address_; }
 
-    void fill(const TlbEntry &entry);
-    /// Host address of the byte at `linear` when the current window may execute it, else null.
-    const std::uint8_t *lookup_execute(std::uint64_t linear) const;
+    /// Both levels. `write`: code may store to it; `only_writable`: and no other entry of any window lets it.
+    void fill(const PageEntry &entry, bool write, bool only_writable);
+    /// Host address of the byte at `linear` when the current window has it in the first level, else null.
+    const std::uint8_t *lookup(std::uint64_t linear, tcg::Access access) const;
+    /// What the second level knows of the page in the current window, or null.
+    const PageEntry *lookup_second(std::uint64_t linear) const { return window_[current_window_].second.find(linear & ~0xfffull); }
+    const std::uint8_t *lookup_execute(std::uint64_t linear) const { return lookup(linear, tcg::Access::kExecute); }
 
     /// All contexts.
     void flush_all(bool keep_global);
@@ -45,7 +40,8 @@ public:
     /// Stores to this host page must take the slow path from now on.
     void revoke_write(const std::uint8_t *host_page);
     void flush_jump_caches();
-    void jump_cache_insert(std::uint64_t pc, const void *host);
+    /// `crosses`: the block reaches into the next page.
+    void jump_cache_insert(std::uint64_t pc, const void *host, bool crosses);
 
     /// Changes whenever entries were dropped: what was learnt from a walk before no longer holds.
     std::uint64_t generation() const { return generation_; }
@@ -55,7 +51,9 @@ public:
 private:
     struct Window {
         bool in_use = false;         ///< its arrays are initialised
-        bool jump_cache_used = false;
+        std::bitset<tcg::kJumpCacheEntries> jumps_used, jumps_global; ///< entries that are set; that survive keep_global
+        std::bitset<1024> jump_pages; ///< by page number: may an entry's code lie there?
+        SecondTlb second;
         std::uint16_t used_count = 0; ///< entries of `used`; above its size: everything counts as used
         std::array<std::uint16_t, 256> used{};
         std::bitset<tcg::kTlbEntries> global;
@@ -91,7 +89,8 @@ private:
     void clear_slot(unsigned window, unsigned slot);
     void init_window(unsigned window);
     void flush_window(unsigned window, bool keep_global);
-    void flush_jump_cache(unsigned window);
+    void flush_jump_cache(unsigned window, bool keep_global = false);
+    void flush_jumps_of_page(unsigned window, std::uint64_t page);
     void flush_context_index(unsigned context, bool keep_global);
     int find_context(std::uint32_t pcid) const;
 

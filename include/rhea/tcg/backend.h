@@ -53,6 +53,7 @@ struct ExitSlot {
     TranslationBlock *target = nullptr; ///< when chained
     ExitSlot *next_to_target = nullptr; ///< list of slots chained to `target`
     std::uint32_t stub_offset = 0;      ///< what the jump goes to when not chained
+    bool through_cache = false;         ///< never chained: the target crosses a page. By the jump cache instead
 };
 
 /// Restores the guest's pc and flags for a fault in the middle of a block. One record a safe point (a slow path's return address);

@@ -248,12 +248,17 @@ private:
         emit_dispatch(out_.exit_next);
 
         out_.exit_chain = start();
-        a_.pop(Gpr::r10);
-        a_.mov(8, Gpr::r11, ptr(Gpr::r10));
-        a_.mov(8, cold_mem(offsetof(VcpuCold, exit_site)), Gpr::r11);
-        a_.movsx(8, 4, Gpr::r11, ptr(Gpr::r10, 8));
-        a_.add(8, Gpr::r11, head_mem(offsetof(VcpuHead, pc_page)));
-        a_.mov(8, head_mem(offsetof(VcpuHead, pc)), Gpr::r11);
+        a_.pop(Gpr::r14);
+        a_.movsx(8, 4, Gpr::r10, ptr(Gpr::r14, 8));
+        a_.add(8, Gpr::r10, head_mem(offsetof(VcpuHead, pc_page)));
+        a_.mov(8, head_mem(offsetof(VcpuHead, pc)), Gpr::r10);
+        a_.mov(8, Gpr::r14, ptr(Gpr::r14));
+        Label chained;
+        a_.cmp(1, ptr(Gpr::r14, offsetof(ExitSlot, through_cache)), 0);
+        a_.jcc(Cond::kE, chained);
+        emit_dispatch(out_.exit_next);
+        a_.bind(chained);
+        a_.mov(8, cold_mem(offsetof(VcpuCold, exit_site)), Gpr::r14);
         a_.jmp(exit_chained);
     }
 
