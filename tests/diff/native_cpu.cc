@@ -116,9 +116,15 @@ Ending ending_of(const siginfo_t &info) {
     }
 }
 
+constexpr std::uint64_t kFlagID = 1u << 21;
+
 } // namespace
 
-NativeCpu::NativeCpu() {
+NativeCpu::NativeCpu() { start(); }
+
+NativeCpu::~NativeCpu() { stop(); }
+
+void NativeCpu::start() {
     child_ = fork();
     if (child_ == 0) {
         child_main();
@@ -137,7 +143,7 @@ NativeCpu::NativeCpu() {
     ptrace(PTRACE_SETOPTIONS, child_, nullptr, PTRACE_O_EXITKILL);
 }
 
-NativeCpu::~NativeCpu() {
+void NativeCpu::stop() {
     if (child_ > 0) {
         kill(child_, SIGKILL);
         waitpid(child_, nullptr, 0);
@@ -172,6 +178,10 @@ Snapshot NativeCpu::run(Snapshot &before, CodeSize size, bool to_breakpoint) {
     after = read_back(regs);
     if (before.fp.used && ptrace(PTRACE_GETFPREGS, child_, nullptr, &float_regs) == 0) {
         after.fp = read_back(float_regs);
+    }
+    if (regs.eflags & kFlagID) { // ptrace cannot clear it again, and PUSHF would show it in later cases
+        stop();
+        start();
     }
     after.ending = ending_of(info);
     if (to_breakpoint && after.ending == Ending::kBreakpoint) {

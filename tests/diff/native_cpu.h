@@ -24,6 +24,8 @@ public:
     Snapshot run(Snapshot &before, CodeSize size, bool to_breakpoint);
 
 private:
+    void start();
+    void stop();
     bool go(bool one);
 
     pid_t child_ = -1;

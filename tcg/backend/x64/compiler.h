@@ -178,6 +178,7 @@ private:
     void state_to_raw();
     CarryPlan plan_carry(ValueId f);
     void emit_carry(const CarryPlan &plan);
+    void emit_state_carry();
     FlagsPlan plan_flags(ValueId f);
     void emit_store_flags(const FlagsPlan &plan);
     void store_state_carry();

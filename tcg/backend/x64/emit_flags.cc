@@ -385,12 +385,33 @@ void BlockCompiler::emit_carry(const CarryPlan &plan) {
     case CarryPlan::Kind::kState:
         if (cold_mode_)
             a().call(thunks_.flags_to_raw);
+        if (cold_mode_ || state_raw_)
+            a().bt(4, state_mem(Layout::head(offsetof(VcpuHead, cc_dst))), 0u);
         else
-            state_to_raw();
-        a().bt(4, state_mem(Layout::head(offsetof(VcpuHead, cc_dst))), 0u);
+            emit_state_carry();
         break;
     case CarryPlan::Kind::kComplex: assert(false); break;
     }
+}
+
+/// CF of the host := carry of the state's flags. Behind inc and dec, as at the head of a loop over the digits of a long
+/// number, it lies there by itself; else C++ works it out.
+void BlockCompiler::emit_state_carry() {
+    clobber();
+    const Gpr t = temp();
+    const std::size_t cold = push_cold([](BlockCompiler &c, Cold &self) {
+        c.a().bind(self.entry);
+        c.a().call(c.thunks_.flags_to_raw);
+        c.a().bt(4, state_mem(Layout::head(offsetof(VcpuHead, cc_dst))), 0u);
+        c.a().jmp(self.back);
+    });
+    a().mov(4, t, state_mem(Layout::head(offsetof(VcpuHead, cc_op))));
+    a().sub(4, t, static_cast<std::int32_t>(cc_op(FlagsKind::kInc, 1)));
+    a().cmp(4, t, static_cast<std::int32_t>(cc_op(FlagsKind::kDec, 8) - cc_op(FlagsKind::kInc, 1)));
+    a().jcc(Cond::kA, cold_[cold].entry);
+    a().bt(4, state_mem(Layout::head(offsetof(VcpuHead, cc_src2))), 0u);
+    a().bind(cold_[cold].back);
+    drop_temp(t);
 }
 
 /// CF of the host := carry of the flags value.
