@@ -75,6 +75,10 @@ void WindowMemory::init_window(unsigned window) {
             tags[i] = invalid_tag(i);
         }
     }
+    auto* victims = reinterpret_cast<VictimEntry*>(array(window, kVictimOffset));
+    for (unsigned i = 0; i < kVictims; ++i) {
+        victims[i].read_tag = victims[i].write_tag = invalid_victim_tag(i);
+    }
     std::fill_n(reinterpret_cast<JumpEntry*>(array(window, kJumpOffset)), kJumpCacheEntries, JumpEntry{});
 }
 

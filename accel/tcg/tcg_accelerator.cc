@@ -72,6 +72,7 @@ std::string TcgVcpu::describe_jit() const {
     text += fmt::format("  exits chained          {}\n", get(counters_.chained));
     text += fmt::format("  slow loads             {}\n", get(counters_.slow_loads));
     text += fmt::format("  slow stores            {}\n", get(counters_.slow_stores));
+    text += fmt::format("  accesses by victims    {}\n", cold_->stat_victims);
     text += fmt::format("  device accesses        {}\n", get(counters_.mmio));
     text += fmt::format("  TLB fills, flushes     {}, {}\n", tlb_->fills(), tlb_->flushes());
     text += fmt::format("  stores near code       {} ({} restarts)\n", get(counters_.code_writes), get(counters_.restarts));

@@ -30,6 +30,7 @@ void TlbSet::init_window(unsigned window) {
             tags[i] = invalid_tag(i);
     }
     clear_jumps(window);
+    clear_victims(window);
     window_[window].in_use = true;
     window_[window].used_count = 0;
     window_[window].jumps_used.reset();
@@ -58,6 +59,8 @@ void TlbSet::fill(const PageEntry &entry, bool may_write, bool only_writable) {
             window.used[window.used_count] = static_cast<std::uint16_t>(slot);
         ++window.used_count;
     }
+    else
+        keep_victim(w, slot, entry.linear_page);
     *read = entry.read ? entry.linear_page : none;
     *write = may_write ? entry.linear_page : none;
     *exec = entry.execute ? entry.linear_page : none;
@@ -65,7 +68,7 @@ void TlbSet::fill(const PageEntry &entry, bool may_write, bool only_writable) {
     window.global[slot] = entry.global;
     ++fills_;
     if (may_write)
-        note_writer(reinterpret_cast<std::uint64_t>(entry.host_page), w, slot, only_writable);
+        note_writer(reinterpret_cast<std::uint64_t>(entry.host_page), w, entry.linear_page, only_writable);
     if (!entry.readonly)
         window.second.insert(entry);
     if (entry.page_size > 4096) {
@@ -97,6 +100,7 @@ void TlbSet::flush_window(unsigned w, bool keep_global) {
     ++generation_;
     ++flushes_;
     flush_jump_cache(w, keep_global);
+    clear_victims(w);
     window.second.drop_all(keep_global);
     if (window.used_count <= window.used.size()) {
         std::uint16_t kept = 0;
@@ -155,6 +159,9 @@ void TlbSet::flush_page(std::uint64_t linear) {
             if (array(w, kReadTagOffset)[slot] == page || array(w, kWriteTagOffset)[slot] == page ||
                 array(w, kExecTagOffset)[slot] == page)
                 clear_slot(w, slot); // stays in `used`: listing a slot twice does no harm
+            VictimEntry &victim = victims(w)[victim_index(page)];
+            if (victim.read_tag == page || victim.write_tag == page)
+                victim.read_tag = victim.write_tag = invalid_victim_tag(victim_index(page));
             window_[w].second.drop(page);
             flush_jumps_of_page(w, page);
         }
@@ -208,33 +215,58 @@ void TlbSet::flush_context(std::uint32_t pcid, bool keep_global) {
         flush_context_index(static_cast<unsigned>(found), keep_global);
 }
 
-void TlbSet::note_writer(std::uint64_t host_page, unsigned window, unsigned slot, bool only) {
+void TlbSet::note_writer(std::uint64_t host_page, unsigned window, std::uint64_t linear_page, bool only) {
     Writer &writer = writer_of(host_page);
-    const bool same = writer.host_page == host_page && writer.window == window && writer.slot == slot;
+    const bool same = writer.host_page == host_page && writer.window == window && writer.linear_page == linear_page;
     if (same && !only)
         return;
-    writer = {host_page, static_cast<std::uint16_t>(window), static_cast<std::uint16_t>(slot), !only};
+    writer = {host_page, linear_page, static_cast<std::uint16_t>(window), !only};
+}
+
+void TlbSet::revoke_write_in(unsigned w, std::uint64_t host_page, unsigned slot, unsigned line) {
+    std::uint64_t &tag = array(w, kWriteTagOffset)[slot];
+    if (tag + array(w, kAddendOffset)[slot] == host_page)
+        tag = invalid_tag(slot);
+    VictimEntry &victim = victims(w)[line];
+    if (victim.write_tag + victim.addend == host_page)
+        victim.write_tag = invalid_victim_tag(line);
 }
 
 void TlbSet::revoke_write(const std::uint8_t *host_page) {
     const auto host = reinterpret_cast<std::uint64_t>(host_page);
     const Writer &writer = writer_of(host);
     if (writer.host_page == host && !writer.several) {
-        std::uint64_t &tag = array(writer.window, kWriteTagOffset)[writer.slot];
-        if (window_[writer.window].in_use && tag + array(writer.window, kAddendOffset)[writer.slot] == host)
-            tag = invalid_tag(writer.slot);
+        if (window_[writer.window].in_use)
+            revoke_write_in(writer.window, host, tlb_index(writer.linear_page), victim_index(writer.linear_page));
         return;
     }
     for (unsigned w = 0; w < windows_; ++w) {
         if (!window_[w].in_use)
             continue;
-        std::uint64_t *tags = array(w, kWriteTagOffset);
-        const std::uint64_t *addends = array(w, kAddendOffset);
-        for (unsigned slot = 0; slot < kTlbEntries; ++slot) {
-            if (tags[slot] + addends[slot] == host)
-                tags[slot] = invalid_tag(slot);
-        }
+        for (unsigned slot = 0; slot < kTlbEntries; ++slot)
+            revoke_write_in(w, host, slot, slot % kVictims);
     }
+}
+
+/// The slot is about to hold another page: what it holds now stays within reach of slow paths.
+void TlbSet::keep_victim(unsigned w, unsigned slot, std::uint64_t new_page) {
+    const std::uint64_t none = invalid_tag(slot);
+    const std::uint64_t read = array(w, kReadTagOffset)[slot], write = array(w, kWriteTagOffset)[slot];
+    const std::uint64_t page = read != none ? read : write;
+    if (page == none || page == new_page)
+        return;
+    const unsigned line = victim_index(page);
+    const std::uint64_t no_tag = invalid_victim_tag(line);
+    victims(w)[line] = {read != none ? read : no_tag, write != none ? write : no_tag, array(w, kAddendOffset)[slot], 0};
+    window_[w].victims_used = true;
+}
+
+void TlbSet::clear_victims(unsigned w) {
+    if (window_[w].in_use && !window_[w].victims_used)
+        return;
+    for (unsigned line = 0; line < kVictims; ++line)
+        victims(w)[line].read_tag = victims(w)[line].write_tag = invalid_victim_tag(line);
+    window_[w].victims_used = false;
 }
 
 void TlbSet::clear_jumps(unsigned w) {

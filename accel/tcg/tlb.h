@@ -52,6 +52,7 @@ private:
     struct Window {
         bool in_use = false;         ///< its arrays are initialised
         std::bitset<tcg::kJumpCacheEntries> jumps_used, jumps_global; ///< entries that are set; that survive keep_global
+        bool victims_used = false;
         std::bitset<1024> jump_pages; ///< by page number: may an entry's code lie there?
         SecondTlb second;
         std::uint16_t used_count = 0; ///< entries of `used`; above its size: everything counts as used
@@ -68,13 +69,13 @@ private:
 
     /// Where the only entry is that lets code store to a page, so that revoking it need not look everywhere.
     struct Writer {
-        std::uint64_t host_page = 0;
-        std::uint16_t window = 0, slot = 0;
+        std::uint64_t host_page = 0, linear_page = 0;
+        std::uint16_t window = 0;
         bool several = false;
     };
     static constexpr unsigned kWriters = 256;
     Writer &writer_of(std::uint64_t host_page) { return writers_[(host_page >> 12) % kWriters]; }
-    void note_writer(std::uint64_t host_page, unsigned window, unsigned slot, bool only);
+    void note_writer(std::uint64_t host_page, unsigned window, std::uint64_t linear_page, bool only);
 
     std::uint64_t address(unsigned window) const { return window0_ + std::uint64_t{window} * tcg::kWindowSize; }
     std::uint64_t *array(unsigned window, std::uint32_t offset) const {
@@ -87,6 +88,12 @@ private:
     unsigned first_window(unsigned context) const { return windows_ == 1 ? 0 : context * tcg::kModesPerContext; }
     unsigned window_count() const { return windows_ == 1 ? 1 : tcg::kModesPerContext; }
     void clear_slot(unsigned window, unsigned slot);
+    tcg::VictimEntry *victims(unsigned window) const {
+        return reinterpret_cast<tcg::VictimEntry *>(address(window) + tcg::kVictimOffset);
+    }
+    void keep_victim(unsigned window, unsigned slot, std::uint64_t new_page);
+    void clear_victims(unsigned window);
+    void revoke_write_in(unsigned window, std::uint64_t host_page, unsigned slot, unsigned victim);
     void init_window(unsigned window);
     void flush_window(unsigned window, bool keep_global);
     void flush_jump_cache(unsigned window, bool keep_global = false);

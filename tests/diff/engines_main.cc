@@ -81,6 +81,10 @@ public:
             std::memcpy(window_ + tcg::kReadTagOffset + 8 * n, &tag, 8);
             std::memcpy(window_ + tcg::kWriteTagOffset + 8 * n, &tag, 8);
         }
+        for (unsigned n = 0; n < tcg::kVictims; n++) {
+            const tcg::VictimEntry none{tcg::invalid_victim_tag(n), tcg::invalid_victim_tag(n), 0, 0};
+            std::memcpy(window_ + tcg::kVictimOffset + sizeof none * n, &none, sizeof none);
+        }
         for (unsigned n = 0; n < tcg::kJumpCacheEntries; n++) {
             std::memcpy(window_ + tcg::kJumpOffset + 16 * n, &tcg::kInvalidPc, 8);
         }

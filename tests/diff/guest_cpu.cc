@@ -194,6 +194,10 @@ void GuestCpu::set_tlb(bool warm) {
             tags(offset)[n] = tcg::invalid_tag(n);
         }
     }
+    for (unsigned n = 0; n < tcg::kVictims; n++) {
+        const tcg::VictimEntry none{tcg::invalid_victim_tag(n), tcg::invalid_victim_tag(n), 0, 0};
+        std::memcpy(window_ + tcg::kVictimOffset + sizeof none * n, &none, sizeof none);
+    }
     for (std::uint64_t linear = kDataAddress; warm && linear < kReadOnlyAddress + kReadOnlySize; linear += kPage) {
         const unsigned index = tcg::tlb_index(linear);
         tags(tcg::kReadTagOffset)[index] = linear;

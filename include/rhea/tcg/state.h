@@ -16,6 +16,7 @@ namespace rhea::tcg {
 
 inline constexpr unsigned kTlbBits = 10;
 inline constexpr unsigned kTlbEntries = 1u << kTlbBits;
+inline constexpr unsigned kVictims = 256;
 inline constexpr unsigned kJumpCacheEntries = 4096;
 inline constexpr std::uint32_t kWindowSize = 0x20000;
 inline constexpr unsigned kContexts = 8;
@@ -30,6 +31,7 @@ inline constexpr std::uint32_t kReadTagOffset = 0x3000;  ///< uint64_t[kTlbEntri
 inline constexpr std::uint32_t kWriteTagOffset = 0x5000;
 inline constexpr std::uint32_t kAddendOffset = 0x7000;   ///< uint64_t[kTlbEntries]: host address minus linear address
 inline constexpr std::uint32_t kExecTagOffset = 0x9000;  ///< for C++ lookups only
+inline constexpr std::uint32_t kVictimOffset = 0xb000;   ///< VictimEntry[kVictims]
 inline constexpr std::uint32_t kJumpOffset = 0x10000;    ///< JumpEntry[kJumpCacheEntries]
 /// Displacement from the state register of the state structure's byte 0: disp8 reaches bytes 12 to 267 of it.
 inline constexpr std::int32_t kStateBias = static_cast<std::int32_t>(kStateRegOffset - kStateOffset); ///< 140
@@ -39,6 +41,21 @@ inline constexpr std::int32_t kStateBias = static_cast<std::int32_t>(kStateRegOf
 inline constexpr std::uint64_t kInvalidTag = 0x8080808080808080ull;
 inline constexpr std::uint64_t kInvalidTagOther = 0x8080808081000000ull;
 inline constexpr std::uint64_t kInvalidPc = 0x8080808080808080ull;
+
+/// A page that another one displaced from the TLB. Slow paths look here before they call C++.
+struct VictimEntry {
+    std::uint64_t read_tag = kInvalidTag, write_tag = kInvalidTag;
+    std::uint64_t addend = 0;
+    std::uint64_t unused = 0;
+};
+static_assert(sizeof(VictimEntry) == 32);
+constexpr unsigned victim_index(std::uint64_t linear) { return ((linear >> 10 ^ linear) >> 12) & (kVictims - 1); }
+/// As for the TLB: a tag that no address of this line is near.
+constexpr std::uint64_t invalid_victim_tag(unsigned index) {
+    return index == victim_index(kInvalidTag) || index == victim_index(kInvalidTag + 4095) ? kInvalidTagOther : kInvalidTag;
+}
+static_assert(victim_index(kInvalidTagOther) != victim_index(kInvalidTag) &&
+              victim_index(kInvalidTagOther) != victim_index(kInvalidTag + 4095));
 
 /// A line of the jump cache: where the block at a linear pc has its code.
 struct JumpEntry {
@@ -102,7 +119,7 @@ struct VcpuCold {
     std::uint32_t requests = 0;        ///< not 0: the run loop has something to look at. Other threads write it (atomic_ref)
     static constexpr unsigned kMaxHelpers = 256;
     std::uint64_t stat_helper_calls[kMaxHelpers] = {}; ///< by helper; those beyond share the last one
-    std::uint64_t stat_slow_loads = 0, stat_slow_stores = 0, stat_jump_misses = 0;
+    std::uint64_t stat_slow_loads = 0, stat_slow_stores = 0, stat_jump_misses = 0, stat_victims = 0;
 };
 
 } // namespace rhea::tcg

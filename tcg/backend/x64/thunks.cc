@@ -318,7 +318,7 @@ private:
     }
 
     template <class F>
-    void emit_access(F *callback, std::size_t counter, std::array<std::array<const std::uint8_t *, 4>, 5> &entries) {
+    void emit_access(F *callback, bool store, std::size_t counter, std::array<std::array<const std::uint8_t *, 4>, 5> &entries) {
         start();
         Label common;
         a_.bind(common);
@@ -336,16 +336,66 @@ private:
         end_call();
         for (unsigned log2 = 0; log2 < 5; ++log2) {
             for (unsigned flags = 0; flags < 4; ++flags) {
-                entries[log2][flags] = a_.exec_here();
+                entries[log2][flags] = start();
+                if (!(flags & kMemAlign16))
+                    emit_victim_access(log2, store, (flags & kMemWriteIntent) != 0);
                 a_.mov(4, spill_mem(kArgSpill + 1), static_cast<std::int32_t>((1u << log2) | flags << 8));
                 a_.jmp(common);
             }
         }
     }
 
+    /// The access by a page that another one displaced; falls through when it is none. Every 16th time too: C++ then brings
+    /// the page back into the TLB.
+    void emit_victim_access(unsigned log2, bool store, bool write_tag) {
+        const unsigned bytes = 1u << log2;
+        Label miss;
+        const Gpr page = Gpr::r10, t = Gpr::r11;
+        const std::int32_t line = Layout::window(kVictimOffset);
+        a_.push(page);
+        a_.push(t);
+        a_.mov(8, page, spill_mem(kArgSpill));
+        a_.mov(8, t, page);
+        a_.shr(8, t, 10);
+        a_.xor_(8, t, page);
+        a_.shr(8, t, 7);
+        a_.and_(4, t, static_cast<std::int32_t>((kVictims - 1) * sizeof(VictimEntry)));
+        a_.add(8, t, kStateReg);
+        a_.sub(8, page, ptr(t, line + static_cast<std::int32_t>(store || write_tag ? offsetof(VictimEntry, write_tag)
+                                                                                   : offsetof(VictimEntry, read_tag))));
+        a_.cmp(8, page, static_cast<std::int32_t>(4096 - bytes));
+        a_.jcc(Cond::kA, miss);
+        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_victims)));
+        a_.test(1, cold_mem(offsetof(VcpuCold, stat_victims)), 15);
+        a_.jcc(Cond::kE, miss);
+        a_.mov(8, page, spill_mem(kArgSpill));
+        a_.add(8, page, ptr(t, line + static_cast<std::int32_t>(offsetof(VictimEntry, addend))));
+        for (unsigned done = 0; done < bytes; done += 8) {
+            const Mem data = spill_mem(kDataSpill + done / 8);
+            const Mem there = ptr(page, static_cast<std::int32_t>(done));
+            const unsigned piece = std::min(bytes, 8u);
+            if (store) {
+                a_.mov(8, t, data);
+                a_.mov(piece, there, t);
+            } else {
+                if (piece < 4)
+                    a_.movzx(piece, t, there);
+                else
+                    a_.mov(piece, t, there);
+                a_.mov(8, data, t);
+            }
+        }
+        a_.pop(t);
+        a_.pop(page);
+        a_.ret();
+        a_.bind(miss);
+        a_.pop(t);
+        a_.pop(page);
+    }
+
     void emit_memory() {
-        emit_access(context_.memory.load, offsetof(VcpuCold, stat_slow_loads), out_.load);
-        emit_access(context_.memory.store, offsetof(VcpuCold, stat_slow_stores), out_.store);
+        emit_access(context_.memory.load, false, offsetof(VcpuCold, stat_slow_loads), out_.load);
+        emit_access(context_.memory.store, true, offsetof(VcpuCold, stat_slow_stores), out_.store);
     }
 
     /// fn(context, state), then the fault check when it may.

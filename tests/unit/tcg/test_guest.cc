@@ -166,6 +166,10 @@ void Machine::flush_tlb() {
         std::memcpy(window_ + kReadTagOffset + 8 * i, &tag, 8);
         std::memcpy(window_ + kWriteTagOffset + 8 * i, &tag, 8);
     }
+    for (unsigned i = 0; i < kVictims; ++i) {
+        const VictimEntry none{invalid_victim_tag(i), invalid_victim_tag(i), 0, 0};
+        std::memcpy(window_ + kVictimOffset + sizeof none * i, &none, sizeof none);
+    }
     for (unsigned i = 0; i < kJumpCacheEntries; ++i)
         std::memcpy(window_ + kJumpOffset + 16 * i, &kInvalidPc, 8);
 }
