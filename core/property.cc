@@ -21,7 +21,8 @@ bool parse_uint(std::string_view text, std::uint64_t &value) {
 
 template <typename T>
 Property uint_property(std::string name, T &field, std::string description, std::uint64_t max, const char *type) {
-    Property property{name, type, std::move(description), fmt::format("{}", field), {}, {}};
+    // A value out of range says that the property is not set.
+    Property property{name, type, std::move(description), field <= max ? fmt::format("{}", field) : std::string{}, {}, {}};
     property.set = [&field, max, name](std::string_view text) -> util::Result<void> {
         std::uint64_t value = 0;
         if (!parse_uint(text, value))

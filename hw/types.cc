@@ -1,6 +1,7 @@
 #include "rhea/hw/machines.h"
 
 #include "hw/char/debugcon.h"
+#include "hw/char/uart16550.h"
 #include "hw/misc/debug_exit.h"
 #include "hw/pc/pc_machine.h"
 #include "rhea/util/nearest_name.h"
@@ -25,7 +26,11 @@ const core::DeviceType kDevices[] = {
      }},
     {"isa-debugcon", "ISA", "debug console port",
      [](core::Machine &machine) -> std::unique_ptr<core::Device> {
-         return std::make_unique<DebugConsole>(machine.config().debugcon, machine.io_root());
+         return std::make_unique<DebugConsole>(nullptr, machine.io_root());
+     }},
+    {"isa-serial", "ISA", "serial port (16550A)",
+     [](core::Machine &machine) -> std::unique_ptr<core::Device> {
+         return std::make_unique<Uart16550>(machine.clocks(), nullptr);
      }},
 };
 

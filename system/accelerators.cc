@@ -90,7 +90,8 @@ Made make_kvm(const AcceleratorRequest& request) {
         return fail(done.error());
     }
     kvm.irqchip = irqchip_of(request.config.kernel_irqchip);
-    auto available = x86::kvm_availability(kvm.device);
+    const bool in_kernel_apic = kvm.irqchip != accel::KernelIrqchip::kOff;
+    auto available = x86::kvm_availability(kvm.device, in_kernel_apic);
     if (!available) {
         return fail(available.error());
     }
@@ -98,7 +99,6 @@ Made make_kvm(const AcceleratorRequest& request) {
     if (!model) {
         return fail(model.error());
     }
-    const bool in_kernel_apic = kvm.irqchip != accel::KernelIrqchip::kOff;
     return accel::make_kvm_accelerator(kvm, [model = *model, in_kernel_apic](unsigned index, const core::Clocks& clocks) {
         return x86::make_kvm_state(model, index, in_kernel_apic, clocks);
     });

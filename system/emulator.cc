@@ -182,6 +182,7 @@ Result<void> Emulator::build_machine() {
     if (!accelerator) {
         return fail(accelerator.error());
     }
+    line_.config.claim_chardev = [this](std::string_view id) { return chardevs_.claim(id); };
     auto machine = type->create(line_.config, vm_);
     {
         const core::MachineLockGuard lock;

@@ -185,7 +185,7 @@ Bytes fadt(const TableOptions &options, std::uint64_t facs, std::uint64_t dsdt_a
 Blob build_tables(const TableOptions &options, std::uint64_t base) {
     Blob blob;
     Bytes &out = blob.bytes;
-    out.resize(64, 0); // RSDP, filled last
+    out.resize(kRsdpSpace, 0); // RSDP, filled last
     const auto place = [&](const Bytes &bytes, std::size_t alignment) {
         while (out.size() % alignment)
             out.push_back(0);
@@ -193,21 +193,29 @@ Blob build_tables(const TableOptions &options, std::uint64_t base) {
         out.insert(out.end(), bytes.begin(), bytes.end());
         return address;
     };
+    const auto place_table = [&](const Bytes &bytes, std::initializer_list<Blob::Pointer> pointers) {
+        const std::uint64_t address = place(bytes, 16);
+        const auto start = static_cast<std::uint32_t>(address - base);
+        for (const Blob::Pointer &pointer : pointers)
+            blob.pointers.push_back({start + pointer.offset, pointer.size});
+        blob.checksums.push_back({start + 9, start, static_cast<std::uint32_t>(bytes.size())});
+        return address;
+    };
     Bytes facs_bytes(64, 0);
     std::memcpy(facs_bytes.data(), "FACS", 4);
     put_at(facs_bytes, 4, 64, 4);
     facs_bytes[32] = 1;
     const std::uint64_t facs = place(facs_bytes, 64);
-    const std::uint64_t dsdt_address = place(table("DSDT", 1, dsdt(options)), 16);
-    const std::uint64_t fadt_address = place(table("FACP", 3, fadt(options, facs, dsdt_address)), 16);
-    const std::uint64_t madt_address = place(table("APIC", 1, madt(options)), 16);
+    const std::uint64_t dsdt_address = place_table(table("DSDT", 1, dsdt(options)), {});
+    const std::uint64_t fadt_address = place_table(table("FACP", 3, fadt(options, facs, dsdt_address)), {{36, 4}, {40, 4}, {132, 8}, {140, 8}});
+    const std::uint64_t madt_address = place_table(table("APIC", 1, madt(options)), {});
     Bytes rsdt, xsdt;
     for (std::uint64_t address : {fadt_address, madt_address}) {
         put(rsdt, address, 4);
         put(xsdt, address, 8);
     }
-    const std::uint64_t rsdt_address = place(table("RSDT", 1, rsdt), 16);
-    const std::uint64_t xsdt_address = place(table("XSDT", 1, xsdt), 16);
+    const std::uint64_t rsdt_address = place_table(table("RSDT", 1, rsdt), {{36, 4}, {40, 4}});
+    const std::uint64_t xsdt_address = place_table(table("XSDT", 1, xsdt), {{36, 8}, {44, 8}});
 
     std::memcpy(out.data(), "RSD PTR ", 8);
     std::memcpy(out.data() + 9, "RHEA  ", 6);
@@ -217,6 +225,8 @@ Blob build_tables(const TableOptions &options, std::uint64_t base) {
     put_at(out, 24, xsdt_address, 8);
     out[8] = checksum(out.data(), 20);
     out[32] = checksum(out.data(), 36);
+    blob.pointers.insert(blob.pointers.end(), {{16, 4}, {24, 8}});
+    blob.checksums.insert(blob.checksums.end(), {{8, 0, 20}, {32, 0, 36}});
     return blob;
 }
 

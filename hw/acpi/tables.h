@@ -21,8 +21,27 @@ struct TableOptions {
 };
 
 struct Blob {
+    /// A field that holds an address, and one that makes a range's bytes add up to 0.
+    struct Pointer {
+        std::uint32_t offset = 0;
+        unsigned size = 0;
+    };
+    struct Checksum {
+        std::uint32_t offset = 0, start = 0, length = 0;
+    };
     std::vector<std::uint8_t> bytes; ///< RSDP first
+    std::vector<Pointer> pointers;   ///< to tables in `bytes`
+    std::vector<Checksum> checksums; ///< in the order in which they must be made
 };
+/// The RSDP's place in front of the tables; they are aligned relative to its end too.
+inline constexpr std::uint32_t kRsdpSpace = 64;
+
+/// The files by which firmware places the tables itself: "etc/acpi/rsdp", "etc/acpi/tables" and the script "etc/table-loader" that says
+/// what to allocate, where to add addresses, and what to sum up.
+struct LoaderFiles {
+    std::vector<std::uint8_t> rsdp, tables, script;
+};
+LoaderFiles build_loader_files(const TableOptions &options);
 
 /// The whole set for guest physical address `base` (16-byte aligned).
 Blob build_tables(const TableOptions &options, std::uint64_t base);

@@ -7,9 +7,18 @@
 namespace rhea::hw {
 
 DebugConsole::DebugConsole(core::CharBackend* backend, core::MemoryRegion& io_root)
-    : backend_(backend), io_root_(io_root) {
+    : io_root_(io_root) {
     properties_.add_uint("iobase", iobase_, "I/O port", 0xffff);
     properties_.add_uint("readback", readback_, "what reading the port gives", 0xff);
+    properties_.add_string("chardev", chardev_, "id of the character device behind it");
+    connect(backend);
+}
+
+void DebugConsole::connect(core::CharBackend* backend) {
+    if (backend_ != nullptr) {
+        backend_->set_front_end({});
+    }
+    backend_ = backend;
     if (backend_ != nullptr) {
         backend_->set_front_end({.can_receive = [] { return std::size_t{0}; },
                                  .receive = [](std::span<const std::uint8_t>) {},
@@ -20,9 +29,7 @@ DebugConsole::DebugConsole(core::CharBackend* backend, core::MemoryRegion& io_ro
 }
 
 DebugConsole::~DebugConsole() {
-    if (backend_ != nullptr) {
-        backend_->set_front_end({});
-    }
+    connect(nullptr);
 }
 
 util::Result<void> DebugConsole::realize() {

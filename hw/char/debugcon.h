@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "rhea/core/char_backend.h"
@@ -22,6 +23,11 @@ class DebugConsole final : public core::Device, private core::IoHandler {
     DebugConsole(core::CharBackend* backend, core::MemoryRegion& io_root);
     ~DebugConsole() override;
 
+    /// Another back end; null: none.
+    void connect(core::CharBackend* backend);
+    /// The id that the property chardev gives, for whoever connects; empty: none.
+    [[nodiscard]] const std::string& chardev() const { return chardev_; }
+
     [[nodiscard]] std::string_view type() const override { return "isa-debugcon"; }
     util::Result<void> realize() override;
     void serialize(core::Archive& archive) override;
@@ -31,10 +37,11 @@ class DebugConsole final : public core::Device, private core::IoHandler {
     void io_write(core::hwaddr offset, std::uint64_t value, unsigned size) override;
     void flush();
 
-    core::CharBackend* backend_;
+    core::CharBackend* backend_ = nullptr;
     core::MemoryRegion& io_root_;
     std::unique_ptr<core::MemoryRegion> region_;
     std::uint32_t iobase_ = 0xe9, readback_ = 0xe9;
+    std::string chardev_;
     std::vector<std::uint8_t> queue_;  ///< not taken yet
 };
 

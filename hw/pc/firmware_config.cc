@@ -1,6 +1,8 @@
 // What firmware asks of the machine: fw_cfg items and CMOS memory.
+#include "hw/acpi/tables.h"
 #include "hw/nvram/fw_cfg.h"
 #include "hw/pc/pc_machine.h"
+#include "hw/pci/pci_bus.h"
 #include "hw/timer/mc146818.h"
 
 #include <algorithm>
@@ -56,7 +58,27 @@ util::Result<void> PcMachine::build_firmware_config() {
     if (auto done = fw_cfg.add_file("etc/e820", e820_file(layout_)); !done)
         return done;
     set_cmos_sizes(*rtc_, layout_);
-    return {};
+    return config().kernel.empty() ? add_acpi_files(fw_cfg) : util::Result<void>{};
+}
+
+/// The ACPI tables for firmware to place. Made when firmware asks for them: it has put the PM block somewhere by then.
+util::Result<void> PcMachine::add_acpi_files(FwCfg &fw_cfg) {
+    const auto files = [this] {
+        acpi::TableOptions options;
+        options.cpus = config().cpus;
+        options.serial_ports = com_ports();
+        options.pci_hole_start = static_cast<std::uint32_t>(std::max<std::uint64_t>(layout_.low, 0x80000000));
+        constexpr unsigned kPmFunction = 1 << 3 | 3, kPmBaseRegister = 0x40;
+        if (const auto base = pci_bus_->config_read(kPmFunction, kPmBaseRegister, 2) & 0xffc0)
+            options.pm_base = static_cast<std::uint16_t>(base);
+        return acpi::build_loader_files(options);
+    };
+    auto done = fw_cfg.add_file("etc/acpi/rsdp", [files] { return files().rsdp; });
+    if (done)
+        done = fw_cfg.add_file("etc/acpi/tables", [files] { return files().tables; });
+    if (done)
+        done = fw_cfg.add_file("etc/table-loader", [files] { return files().script; });
+    return done;
 }
 
 } // namespace rhea::hw::pc

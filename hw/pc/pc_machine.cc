@@ -6,7 +6,6 @@
 #include "hw/input/i8042.h"
 #include "hw/input/port92.h"
 #include "hw/intc/local_apic.h"
-#include "hw/misc/debug_exit.h"
 #include "hw/pci/i440fx.h"
 #include "hw/pci/piix3.h"
 #include "hw/pci/piix4_pm.h"
@@ -153,7 +152,7 @@ void PcMachine::build_platform_devices() {
         auto &uart = add_device<Uart16550>(fmt::format("isa/serial{}", i), clocks(), config().serials[i]);
         uart.connect_irq(router_->isa(kSerialIrq[i]));
         uart.map(io_root(), kSerialBase[i]);
-        serial_ports_ = static_cast<unsigned>(i) + 1;
+        serial_bases_.push_back(kSerialBase[i]);
     }
     if (config().debugcon)
         add_device<DebugConsole>("isa/debugcon", config().debugcon, io_root());
@@ -208,26 +207,6 @@ bool PcMachine::press_power_button() {
     return true;
 }
 
-util::Result<void> PcMachine::build_option_devices() {
-    for (const core::DeviceOption &option : config().devices) {
-        const core::DeviceType *type = find_device_type(option.driver);
-        if (!type)
-            return util::fail("-device: there is no device '{}'{}", option.driver, nearest_device_hint(option.driver));
-        std::unique_ptr<core::Device> device = type->create(*this);
-        std::string id = fmt::format("device{}", devices().size());
-        for (const auto &[key, value] : option.properties) {
-            if (key == "id") {
-                id = value;
-                continue;
-            }
-            if (auto done = device->properties().set(key, value); !done)
-                return util::fail(done.error().within("-device " + option.driver));
-        }
-        add_device(id, std::move(device));
-    }
-    return {};
-}
-
 util::Result<void> PcMachine::prepare_kernel() {
     if (config().kernel.empty()) {
         if (!config().initrd.empty())
@@ -237,7 +216,7 @@ util::Result<void> PcMachine::prepare_kernel() {
         return {};
     }
     auto boot = load_kernel({.kernel = config().kernel, .initrd = config().initrd, .append = config().append, .ram = layout_,
-                             .cpus = config().cpus, .serial_ports = serial_ports_});
+                             .cpus = config().cpus, .serial_ports = com_ports()});
     if (!boot)
         return util::fail(boot.error());
     kernel_ = std::make_shared<KernelBoot>(std::move(*boot));

@@ -12,8 +12,10 @@
 #include <memory>
 
 namespace rhea::hw {
+class FwCfg;
 class Mc146818;
 class Piix4Pm;
+class Uart16550;
 }
 
 namespace rhea::hw::pc {
@@ -34,6 +36,10 @@ private:
     util::Result<void> build_chipset();
     util::Result<void> build_firmware_config();
     util::Result<void> build_option_devices();
+    util::Result<void> wire_device(core::Device &device, const core::DeviceOption &option);
+    util::Result<void> wire_serial(Uart16550 &uart, const core::DeviceOption &option);
+    unsigned com_ports() const;
+    util::Result<void> add_acpi_files(FwCfg &fw_cfg);
     util::Result<void> prepare_kernel();
 
     RamLayout layout_;
@@ -50,7 +56,7 @@ private:
     IsaPic *pic_ = nullptr;
     IoApic *io_apic_ = nullptr;
     GsiRouter *router_ = nullptr;
-    unsigned serial_ports_ = 0;
+    std::vector<std::uint32_t> serial_bases_;
     std::shared_ptr<KernelBoot> kernel_;
 };
 

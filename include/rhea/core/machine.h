@@ -46,6 +46,8 @@ struct MachineConfig {
     bool no_reboot = false, no_shutdown = false;
     std::vector<CharBackend *> serials;    ///< one an UART, null entries: "none"
     CharBackend *debugcon = nullptr;
+    /// The character device that a device's property chardev= names, for that device alone.
+    std::function<util::Result<CharBackend *>(std::string_view id)> claim_chardev;
     std::vector<DeviceOption> devices;
     std::int64_t rtc_offset_ns = 0;        ///< guest wall clock minus host wall clock
     bool rtc_local = false;

@@ -57,6 +57,23 @@ struct OneMsr {
     kvm_msr_entry entry{};
 };
 constexpr std::uint32_t kMsrTsc = 0x10;
+
+/// The standard form of the XSAVE area (SDM vol. 1, 13.4): XSTATE_BV behind the legacy region, the upper halves of YMM behind the header.
+struct alignas(64) XsaveArea {
+    std::uint8_t bytes[4096] = {};
+    std::uint64_t present() const {
+        std::uint64_t bits;
+        std::memcpy(&bits, bytes + 512, sizeof bits);
+        return bits;
+    }
+    void set_present(std::uint64_t bit) {
+        const std::uint64_t bits = present() | bit;
+        std::memcpy(bytes + 512, &bits, sizeof bits);
+    }
+};
+constexpr std::size_t kYmmOffset = 576;
+constexpr std::uint64_t kXsaveAvx = 4;
+constexpr unsigned long kGetXsave = _IOC(_IOC_READ, KVMIO, 0xa4, 4096), kSetXsave = _IOC(_IOC_WRITE, KVMIO, 0xa5, 4096);
 constexpr std::uint8_t kFirstInterruptVector = 32; ///< below: exceptions
 constexpr std::size_t kCpuidEntries = 200;
 using CpuidBuffer = FlexibleBuffer<kvm_cpuid2, kvm_cpuid_entry2, kCpuidEntries>;
@@ -92,6 +109,17 @@ util::Result<void> call(int fd, unsigned long request, void *argument, const cha
     if (::ioctl(fd, request, argument) < 0)
         return util::fail("KVM refused the CPU state: {}: {}", name, std::strerror(errno));
     return {};
+}
+
+/// Frequency leaves, where the model shows them: the TSC is the host's, and the "crystal" KVM's local APIC timer at 1 GHz.
+void tell_frequency(std::uint32_t leaf, std::uint32_t tsc_khz, CpuidResult &result) {
+    constexpr std::uint32_t kCrystalHz = 1'000'000'000;
+    if (leaf == 0x15 && result.ecx != 0)
+        result = {kCrystalHz / 1000, tsc_khz, kCrystalHz, 0}; // TSC = crystal * EBX / EAX
+    else if (leaf == 0x40000010 && result.eax != 0)
+        result = {tsc_khz, kCrystalHz / 1000, 0, 0};
+    else if (leaf == 0x16 && result.eax != 0)
+        result.eax = result.ebx = tsc_khz / 1000;
 }
 
 class KvmState final : public core::KvmArchState {
@@ -131,6 +159,8 @@ private:
     util::Result<void> put_fpu(int fd);
     void put_msrs(int fd);
     util::Result<void> put_general(int fd);
+    util::Result<void> put_extended(int fd);
+    void get_extended(int fd);
     void put_tsc(int fd);
     void get_tsc(int fd);
     util::Result<void> put_events(int fd);
@@ -151,10 +181,13 @@ util::Result<void> KvmState::setup(int, int vcpu_fd) {
     CpuidContext context;
     context.apic_id = index_;
     context.hypervisor = std::string_view("KVMKVMKVM\0\0\0", 12);
+    const int tsc_khz = ::ioctl(vcpu_fd, KVM_GET_TSC_KHZ, 0);
     const auto add = [&](std::uint32_t leaf, std::uint32_t subleaf, bool indexed) {
         if (table.header().nent == kCpuidEntries)
             return;
-        const CpuidResult r = cpuid(model_, context, leaf, subleaf);
+        CpuidResult r = cpuid(model_, context, leaf, subleaf);
+        if (tsc_khz > 0)
+            tell_frequency(leaf, static_cast<std::uint32_t>(tsc_khz), r);
         kvm_cpuid_entry2 &entry = table.entry(table.header().nent++);
         entry.function = leaf;
         entry.index = subleaf;
@@ -252,6 +285,8 @@ util::Result<void> KvmState::put(int fd) {
         return done;
     if (auto done = put_fpu(fd); !done)
         return done;
+    if (auto done = put_extended(fd); !done)
+        return done;
     put_msrs(fd);
     if (put_tsc_)
         put_tsc(fd);
@@ -272,6 +307,41 @@ util::Result<void> KvmState::put(int fd) {
             return done;
     }
     return put_events(fd);
+}
+
+/// XCR0 and the upper halves of the YMM registers, for models that have XSAVE. The rest of the XSAVE area is what KVM_SET_FPU has set.
+util::Result<void> KvmState::put_extended(int fd) {
+    if (!model_.has(CpuFeature::k_xsave))
+        return {};
+    kvm_xcrs xcrs{};
+    xcrs.nr_xcrs = 1;
+    xcrs.xcrs[0].value = memory_->xcr0;
+    if (auto done = call(fd, KVM_SET_XCRS, &xcrs, "KVM_SET_XCRS"); !done || !model_.has(CpuFeature::k_avx))
+        return done;
+    XsaveArea area;
+    if (auto done = call(fd, kGetXsave, &area, "KVM_GET_XSAVE"); !done)
+        return done;
+    for (unsigned i = 0; i < 16; ++i)
+        std::memcpy(area.bytes + kYmmOffset + 16 * i, &memory_->xmm[i].lane[2], 16);
+    area.set_present(kXsaveAvx);
+    return call(fd, kSetXsave, &area, "KVM_SET_XSAVE");
+}
+
+void KvmState::get_extended(int fd) {
+    if (!model_.has(CpuFeature::k_xsave))
+        return;
+    kvm_xcrs xcrs{};
+    if (::ioctl(fd, KVM_GET_XCRS, &xcrs) == 0 && xcrs.nr_xcrs >= 1)
+        memory_->xcr0 = xcrs.xcrs[0].value;
+    XsaveArea area;
+    if (!model_.has(CpuFeature::k_avx) || ::ioctl(fd, kGetXsave, &area) != 0)
+        return;
+    for (unsigned i = 0; i < 16; ++i) {
+        if (area.present() & kXsaveAvx)
+            std::memcpy(&memory_->xmm[i].lane[2], area.bytes + kYmmOffset + 16 * i, 16);
+        else
+            std::memset(&memory_->xmm[i].lane[2], 0, 16); // initial state
+    }
 }
 
 /// The TSC is kept relative to the machine's virtual clock, as the translator keeps it.
@@ -402,6 +472,7 @@ util::Result<void> KvmState::get(int fd) {
             s.wait_for_sipi = mp.mp_state == KVM_MP_STATE_UNINITIALIZED || mp.mp_state == KVM_MP_STATE_INIT_RECEIVED;
         }
     }
+    get_extended(fd);
     get_events(fd);
     get_tsc(fd);
     return {};
@@ -409,7 +480,7 @@ util::Result<void> KvmState::get(int fd) {
 
 } // namespace
 
-util::Result<CpuAvailability> kvm_availability(const std::string &device) {
+util::Result<CpuAvailability> kvm_availability(const std::string &device, bool in_kernel_apic) {
     const int fd = ::open(device.c_str(), O_RDWR | O_CLOEXEC);
     if (fd < 0) {
         const int error = errno;
@@ -422,6 +493,10 @@ util::Result<CpuAvailability> kvm_availability(const std::string &device) {
     table.header().nent = kCpuidEntries;
     const int result = ::ioctl(fd, kGetSupportedCpuid, &table);
     const int error = errno;
+    constexpr std::uint32_t kX2apic = 1u << 21, kTscDeadline = 1u << 24, kHypervisor = 1u << 31;
+    std::uint32_t ours = kHypervisor;
+    if (in_kernel_apic) // KVM_GET_SUPPORTED_CPUID does not tell of the deadline timer (KVM API, 4.46)
+        ours |= kX2apic | (::ioctl(fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0 ? kTscDeadline : 0);
     ::close(fd);
     if (result < 0)
         return util::fail("{} does not answer as KVM does (KVM_GET_SUPPORTED_CPUID: {}); use -accel tcg", device, std::strerror(error));
@@ -433,7 +508,7 @@ util::Result<CpuAvailability> kvm_availability(const std::string &device) {
         switch (entry.function) {
         case 1:
             set(CpuidWord::k1Edx, entry.edx);
-            set(CpuidWord::k1Ecx, entry.ecx | 1u << 31 | 1u << 21); // hypervisor and x2APIC: ours to give
+            set(CpuidWord::k1Ecx, (entry.ecx & ~(kX2apic | kTscDeadline)) | ours);
             break;
         case 6:
             set(CpuidWord::k6Eax, entry.eax);

@@ -1,0 +1,97 @@
+// Devices that -device asks for: making them, their properties, and what each kind is wired to.
+#include "hw/char/debugcon.h"
+#include "hw/char/uart16550.h"
+#include "hw/pc/pc_machine.h"
+#include "rhea/hw/machines.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace rhea::hw::pc {
+namespace {
+
+/// The back end that a device's property chardev names.
+util::Result<core::CharBackend *> claim(const core::MachineConfig &config, const std::string &id) {
+    if (id.empty())
+        return util::fail("chardev= is missing; write -chardev ...,id=ID and chardev=ID here");
+    if (!config.claim_chardev)
+        return util::fail("there are no character devices");
+    return config.claim_chardev(id);
+}
+
+bool has(const core::DeviceOption &option, std::string_view key) {
+    return std::ranges::any_of(option.properties, [&](const auto &pair) { return pair.first == key; });
+}
+
+} // namespace
+
+/// COM ports are numbered as they come, behind those of -serial, where index= does not say otherwise.
+util::Result<void> PcMachine::wire_serial(Uart16550 &uart, const core::DeviceOption &option) {
+    if (!has(option, "index") && !has(option, "iobase")) {
+        if (serial_bases_.size() == 4)
+            return util::fail("there are four serial ports already; say where this one is with iobase= and irq=");
+        for (unsigned index = 0; index < 4; ++index) {
+            (void)uart.properties().set("index", std::to_string(index));
+            if (!std::ranges::count(serial_bases_, uart.iobase()))
+                break;
+        }
+    }
+    const std::uint32_t base = uart.iobase();
+    for (const std::uint32_t other : serial_bases_) {
+        if (base < other + Uart16550::kPorts && other < base + Uart16550::kPorts)
+            return util::fail("there is a serial port at {:#x} already; use another index= or iobase=", other);
+    }
+    auto backend = claim(config(), uart.chardev());
+    if (!backend)
+        return util::fail(backend.error());
+    uart.connect(*backend);
+    uart.connect_irq(router_->isa(uart.irq()));
+    uart.map(io_root(), base);
+    serial_bases_.push_back(base);
+    return {};
+}
+
+util::Result<void> PcMachine::wire_device(core::Device &device, const core::DeviceOption &option) {
+    if (auto *uart = dynamic_cast<Uart16550 *>(&device))
+        return wire_serial(*uart, option);
+    if (auto *console = dynamic_cast<DebugConsole *>(&device)) {
+        auto backend = claim(config(), console->chardev());
+        if (!backend)
+            return util::fail(backend.error());
+        console->connect(*backend);
+    }
+    return {};
+}
+
+util::Result<void> PcMachine::build_option_devices() {
+    for (const core::DeviceOption &option : config().devices) {
+        const core::DeviceType *type = find_device_type(option.driver);
+        if (!type)
+            return util::fail("-device: there is no device '{}'{}", option.driver, nearest_device_hint(option.driver));
+        std::unique_ptr<core::Device> device = type->create(*this);
+        std::string id = fmt::format("device{}", devices().size());
+        for (const auto &[key, value] : option.properties) {
+            if (key == "id") {
+                id = value;
+                continue;
+            }
+            if (auto done = device->properties().set(key, value); !done)
+                return util::fail(done.error().within("-device " + option.driver));
+        }
+        if (auto done = wire_device(*device, option); !done)
+            return util::fail(done.error().within("-device " + option.driver));
+        add_device(id, std::move(device));
+    }
+    return {};
+}
+
+/// How many of COM1 to COM4 exist, COM1 first.
+unsigned PcMachine::com_ports() const {
+    static constexpr std::uint32_t kBases[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+    unsigned count = 0;
+    while (count < 4 && std::ranges::count(serial_bases_, kBases[count]))
+        ++count;
+    return count;
+}
+
+} // namespace rhea::hw::pc
