@@ -204,6 +204,13 @@ util::Result<void> KvmVcpu::put_state() {
         std::memcpy(page.regs + 16 * i, &state.registers[i], 4);
     if (control(KVM_SET_LAPIC, &page) < 0)
         return util::fail("KVM refused the local APIC's state: {}", std::strerror(errno));
+    // A tick that came since the 8254 was set has just been overwritten, and the kernel's 8254 sends no other before the guest has
+    // had that one. Setting it again makes it forget.
+    if (vm_ && irqchip_ == KernelIrqchip::kOn) {
+        kvm_pit_state2 pit{};
+        if (::ioctl(vm_->vm_fd(), KVM_GET_PIT2, &pit) == 0)
+            ::ioctl(vm_->vm_fd(), KVM_SET_PIT2, &pit);
+    }
     if (state.tsc_deadline) {
         OneMsr deadline;
         deadline.entry.index = kMsrTscDeadline;
