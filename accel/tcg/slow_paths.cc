@@ -299,7 +299,10 @@ void *TcgVcpu::probe_write(std::uint64_t address, unsigned size, unsigned flags)
     if (page.fault)
         return nullptr;
     if ((address & ~core::kPageMask) + size > core::kPageSize) {
-        data_page(frontend_->wrap((address | ~core::kPageMask) + 1), Access::kWrite);
+        const DataPage second = data_page(frontend_->wrap((address | ~core::kPageMask) + 1), Access::kWrite);
+        const auto first = static_cast<unsigned>(core::kPageSize - (address & ~core::kPageMask));
+        if (!second.fault && !(page.host && !page.readonly && store_hits_code(page, first)) && second.host && !second.readonly)
+            store_hits_code(second, size - first);
         return nullptr;
     }
     if (!page.host || page.readonly)

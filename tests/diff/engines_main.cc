@@ -68,8 +68,7 @@ public:
         }
         s.df = 1;
         s.rflags = 0x202;
-        s.fcw = 0x37f;
-        s.ftw = 0xff;
+        reset_x87(seed);
         s.head.guest_mxcsr = 0x1f80;
         tcg::set_raw_flags(s.head, static_cast<std::uint32_t>(mix(seed)));
         for (std::size_t n = 0; n < arena_.size(); n += 8) {
@@ -87,6 +86,22 @@ public:
         }
         for (unsigned n = 0; n < tcg::kJumpCacheEntries; n++) {
             std::memcpy(window_ + tcg::kJumpOffset + 16 * n, &tcg::kInvalidPc, 8);
+        }
+    }
+
+    /// Numbers near one, and now and then a state with something else or nothing in the registers.
+    void reset_x87(std::uint64_t seed) {
+        CpuState &s = *state_;
+        const std::uint64_t r = mix(seed * 64 + 50);
+        s.fcw = static_cast<std::uint16_t>(0x7f | (r & 3) << 8 | ((r >> 2) & 3) << 10);
+        s.fsw = static_cast<std::uint16_t>((r >> 8) & 0x477f);
+        s.ftw = static_cast<std::uint16_t>((r >> 24) % 3 == 0 ? 0xff : (r >> 24) % 3 == 1 ? 0 : (r >> 32) & 0xff);
+        s.fpu_top = static_cast<std::uint32_t>((r >> 40) & 7);
+        for (unsigned n = 0; n < 8; n++) {
+            const std::uint64_t word = mix(seed * 64 + 51 + n);
+            const bool any = (word >> 20) % 8 == 0;
+            s.fpr[n].mantissa = any ? word : word | 1ull << 63;
+            s.fpr[n].sign_exponent = static_cast<std::uint16_t>(any ? word >> 3 : (0x3ff0 + (word & 31)) | (word & 32) << 10);
         }
     }
 

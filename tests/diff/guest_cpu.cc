@@ -285,12 +285,21 @@ std::uint8_t *GuestCpu::translate(std::uint64_t linear, bool write) {
     return ram(found.physical);
 }
 
+/// Every other slow path takes the guest's state out of the host's x87, as one that reaches a device does.
+void GuestCpu::disturb_x87() {
+    disturb_ = !disturb_;
+    if (disturb_) {
+        frontend_->description().x87->release(state_);
+    }
+}
+
 void GuestCpu::load(void *state, std::uint64_t address, unsigned size, unsigned flags, void *data) {
     GuestCpu &cpu = of(state);
     if ((flags & tcg::kMemAlign16) != 0 && (address & 15) != 0) {
         cpu.frontend_->raise_alignment(address);
         return;
     }
+    cpu.disturb_x87();
     for (unsigned n = 0; n < size; n++) {
         const std::uint8_t *byte =
             cpu.translate(cpu.frontend_->wrap(address + n), (flags & tcg::kMemWriteIntent) != 0);
@@ -307,6 +316,7 @@ void GuestCpu::store(void *state, std::uint64_t address, unsigned size, unsigned
         cpu.frontend_->raise_alignment(address);
         return;
     }
+    cpu.disturb_x87();
     std::uint8_t *bytes[16];
     for (unsigned n = 0; n < size; n++) {
         bytes[n] = cpu.translate(cpu.frontend_->wrap(address + n), true);
@@ -321,6 +331,7 @@ void GuestCpu::store(void *state, std::uint64_t address, unsigned size, unsigned
 
 void *GuestCpu::probe_write(void *state, std::uint64_t address, unsigned size, unsigned) {
     GuestCpu &cpu = of(state);
+    cpu.disturb_x87();
     std::uint8_t *first = cpu.translate(address, true);
     if (first == nullptr || cpu.translate(cpu.frontend_->wrap(address + size - 1), true) == nullptr) {
         return nullptr;

@@ -52,6 +52,7 @@ private:
     static GuestCpu &of(void *state);
     static void load(void *state, std::uint64_t address, unsigned size, unsigned flags, void *data);
     static void store(void *state, std::uint64_t address, unsigned size, unsigned flags, const void *data);
+    void disturb_x87();
     static void *probe_write(void *state, std::uint64_t address, unsigned size, unsigned flags);
     static void *find_block(void *state, std::uint64_t pc);
 
@@ -65,6 +66,7 @@ private:
     /// Host pointer to a byte that may be accessed, or null with the exception raised.
     std::uint8_t *translate(std::uint64_t linear, bool write);
 
+    bool disturb_ = false;
     core::RamBlock ram_;
     std::unique_ptr<core::MemoryRegion> root_, ram_region_, io_root_;
     core::AddressSpace memory_, io_;

@@ -11,7 +11,7 @@ namespace rhea::target::x86::diff {
 namespace {
 
 /// Rows that leave the sequence, need the system, or have results that more than flags make undefined.
-bool suits_sequences(const Row &row) {
+bool suits_sequences(const Row &row, bool unmasking) {
     constexpr std::string_view kNot[] = {
         "push",  "pop",   "pusha",  "popa",  "leave",  "enter", "ret",  "retf",  "callf", "jmpf",     "iret",     "int",
         "int3",  "int1",  "into",   "bound", "popf",   "ins",   "outs", "in",    "out",   "cli",      "sti",      "xlat",
@@ -20,6 +20,9 @@ bool suits_sequences(const Row &row) {
     constexpr std::uint16_t kFlags = kRowPriv | kRowNatural | kRowRandom | kRowFpuSave;
     const bool string = row.operands[0].kind == OperandKind::kString;
     const bool segment = row.operands[0].kind == OperandKind::kSeg;
+    if (unmasking && (row.mnemonic == "fldcw" || row.mnemonic == "fldenv")) {
+        return true;
+    }
     return (row.flags & kFlags) == 0 && !string && !segment &&
            std::find(std::begin(kNot), std::end(kNot), row.mnemonic) == std::end(kNot);
 }
@@ -78,14 +81,17 @@ Sequence encode_sequence(unsigned count, CodeSize size, FeatureSet features, Ran
     constexpr std::uint16_t kFloating = kRowX87 | kRowMmx;
     Sequence sequence;
     sequence.floating = random.one_in(4);
-    const unsigned limit = (sequence.floating ? 400 : 40) * count;
+    const bool unmasking = sequence.floating && random.one_in(2); // with exceptions that become pending
+    const unsigned limit = (sequence.floating ? 1000 : 40) * count;
     for (unsigned tries = 0; tries < limit && sequence.insns.size() < count; tries++) {
         const RowId row = static_cast<RowId>(random.below(kRowCount));
-        if (sequence.floating && (kRows[row].flags & kFloating) == 0 && !random.one_in(16)) {
+        const bool other = (kRows[row].flags & kFloating) == 0;
+        const bool wanted = !unmasking || sequence.insns.size() != 2 || kRows[row].mnemonic == "fldcw";
+        if (sequence.floating && ((other && !random.one_in(16)) || !wanted)) {
             continue;
         }
         const bool stack = is_stack(kRows[row]) && random.one_in(4);
-        if ((!suits_sequences(kRows[row]) && !stack) || !features.has(kRows[row].feature)) {
+        if ((!suits_sequences(kRows[row], unmasking) && !stack) || !features.has(kRows[row].feature)) {
             continue;
         }
         std::optional<Encoded> e = encode_row(row, size, features, random, kStart + sequence.bytes.size());

@@ -45,6 +45,13 @@ void leave_masks_changed(Translator &t) {
     t.leave_state();
 }
 
+/// A waiting instruction reports what is pending before it looks at its operand.
+void report_pending(Translator &t) {
+    if (!t.x87_masked()) {
+        t.call(HelperId::fwait, Type::kNone);
+    }
+}
+
 /// The condition of FCMOVcc (SDM volume 2, tables ).
 Cond move_condition(const Translator &t) {
     constexpr Cond kConds[] = {Cond::kB, Cond::kE, Cond::kBE, Cond::kP};
@@ -65,6 +72,7 @@ void x87_register(Translator &t) {
 
 template <unsigned kBytes>
 void x87_load(Translator &t) {
+    report_pending(t);
     const ValueId address = t.mem_address(kBytes, false);
     if (t.x87_masked()) {
         t.b.emit(Op::x87_ld, Type::kNone, {address}, opcode_of(t));
@@ -91,6 +99,7 @@ template void x87_load<10>(Translator &);
 /// instruction from storing, what was there is stored again.
 template <unsigned kBytes>
 void x87_store(Translator &t) {
+    report_pending(t);
     const ValueId address = t.mem_address(kBytes, true);
     if (t.x87_masked()) {
         t.b.emit(Op::x87_st, Type::kNone, {address}, opcode_of(t));
@@ -164,6 +173,7 @@ void fnclex(Translator &t) {
 }
 
 void fldcw(Translator &t) {
+    report_pending(t);
     const ValueId value = t.read(0);
     if (t.x87_masked() && !t.single()) {
         t.b.emit(Op::x87_set_control, Type::kNone, {value}, static_cast<std::uint16_t>(HelperId::fldcw_unmask), t.length());
@@ -195,6 +205,7 @@ void fnstsw(Translator &t) {
 
 template <bool kWhole>
 void x87_load_image(Translator &t) {
+    report_pending(t);
     const ValueId address = t.mem_address(image_size(kWhole, t.opsize()), false);
     t.call(kWhole ? HelperId::frstor : HelperId::fldenv, Type::kNone, {address, t.k(t.opsize())});
     leave_masks_changed(t);

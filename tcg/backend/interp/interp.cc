@@ -280,26 +280,16 @@ Run::Left Run::x87(ValueId id, const Inst& inst) {
     }
 }
 
-/// x87_ld and x87_st. Ten bytes are two accesses; all checks come before the instruction.
+/// x87_ld and x87_st: everything that may fault comes before the instruction.
 bool Run::x87_memory(const Inst& inst) {
     const unsigned bytes = x87_operand_bytes(inst.aux);
-    const unsigned first = bytes > 8 ? 8 : bytes, rest = bytes - first;
     const std::uint64_t address = low(inst, 0);
-    Value values[2] = {};
-    if (inst.op == Op::x87_ld) {
-        if (!memory_.load(address, first, 0, values[0]) ||
-            (rest != 0 && !memory_.load(address + first, rest, 0, values[1])))
-            return false;
-    } else if (!memory_.check_write(address, first, 0) ||
-               (rest != 0 && !memory_.check_write(address + first, rest, 0))) {
+    const bool loads = inst.op == Op::x87_ld;
+    Value operand;
+    if (!(loads ? memory_.load(address, bytes, 0, operand) : memory_.check_write(address, bytes, 0)))
         return false;
-    }
-    std::uint64_t operand[2] = {values[0].low, values[1].low};
-    guest_.x87->run(&head_, inst.aux, operand, 0);
-    if (inst.op == Op::x87_ld)
-        return true;
-    return memory_.store(address, first, 0, Value{operand[0], 0}) &&
-           (rest == 0 || memory_.store(address + first, rest, 0, Value{operand[1], 0}));
+    guest_.x87->run(&head_, inst.aux, &operand, 0);
+    return loads || memory_.store(address, bytes, 0, operand);
 }
 
 Run::Left Run::x87_set_control(const Inst& inst) {

@@ -85,6 +85,9 @@ void copy_access(void* to, const void* from, unsigned size) {
         case 8:
             std::memcpy(to, from, 8);
             return;
+        case 10:  // x87
+            std::memcpy(to, from, 10);
+            return;
         default:
             std::memcpy(to, from, 16);
             return;

@@ -83,7 +83,7 @@ void BlockCompiler::emit_x87_st(ValueId i) {
     const HostAccess access = check_access(address, bytes, true, 0, t1, t2, cold);
     a().x87(opcode, access.mem);
     a().bind(cold_[cold].back);
-    const SlowAccess slow{address.base, address.disp, t2, thunks_.x87_probe};
+    const SlowAccess slow{address.base, address.disp, t2, thunks_.probe_write};
     set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_address(slow);
@@ -92,6 +92,7 @@ void BlockCompiler::emit_x87_st(ValueId i) {
         c.record(plan);
         c.resume_x87(true);
         c.a().x87(opcode, state_mem(c.layout_.spill(kDataSpill)));
+        c.put_address(slow);
         c.a().call(c.thunks_.x87_write);
         c.record(plan);
         c.resume_x87(reload);

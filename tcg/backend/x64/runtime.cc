@@ -95,42 +95,19 @@ void probe_write(const RuntimeContext *context, VcpuHead *state) {
     cold.spill[kDataSpill] = reinterpret_cast<std::uint64_t>(host);
 }
 
-namespace {
-
-/// one(address, size, data) for the parts of the operand, at most 8 bytes each, as long as nothing faults.
-template <class F>
-void by_parts(VcpuCold &cold, const VcpuHead &state, F one) {
-    const auto bytes = static_cast<unsigned>(cold.spill[kArgSpill + 1]);
-    const std::uint64_t address = cold.spill[kArgSpill];
-    one(address, bytes > 8 ? 8 : bytes, &cold.spill[kDataSpill]);
-    if (bytes > 8 && state.exception_pending == 0)
-        one(address + 8, bytes - 8, &cold.spill[kDataSpill + 1]);
-}
-
-} // namespace
-
 void x87_read(const RuntimeContext *context, VcpuHead *state) {
     VcpuCold &cold = cold_of(context, state);
     ++cold.stat_slow_loads;
-    by_parts(cold, *state, [&](std::uint64_t address, unsigned size, std::uint64_t *data) {
-        context->memory.load(state, address, size, 0, data);
-    });
-}
-
-void x87_probe(const RuntimeContext *context, VcpuHead *state) {
-    by_parts(cold_of(context, state), *state, [&](std::uint64_t address, unsigned size, std::uint64_t *) {
-        context->memory.probe_write(state, address, size, 0);
-    });
+    context->memory.load(state, cold.spill[kArgSpill], static_cast<unsigned>(cold.spill[kArgSpill + 1]), 0,
+                         &cold.spill[kDataSpill]);
 }
 
 void x87_write(const RuntimeContext *context, VcpuHead *state) {
     VcpuCold &cold = cold_of(context, state);
     ++cold.stat_slow_stores;
-    by_parts(cold, *state, [&](std::uint64_t address, unsigned size, std::uint64_t *data) {
-        context->memory.store(state, address, size, 0, data);
-    });
+    context->memory.store(state, cold.spill[kArgSpill], static_cast<unsigned>(cold.spill[kArgSpill + 1]), 0,
+                          &cold.spill[kDataSpill]);
 }
-
 
 void atomic(const RuntimeContext *context, VcpuHead *state) {
     VcpuCold &cold = cold_of(context, state);

@@ -17,7 +17,6 @@ void probe_write(const RuntimeContext *context, VcpuHead *state);
 
 /// Memory operands of x87 instructions whose inline check failed. See Thunks::x87_read.
 void x87_read(const RuntimeContext *context, VcpuHead *state);
-void x87_probe(const RuntimeContext *context, VcpuHead *state);
 void x87_write(const RuntimeContext *context, VcpuHead *state);
 
 /// An atomic operation whose inline check failed.

@@ -134,7 +134,6 @@ private:
         if (context_.guest->x87 == nullptr)
             return;
         out_.x87_read = emit_call(runtime::x87_read, true);
-        out_.x87_probe = emit_call(runtime::x87_probe, true);
         out_.x87_write = emit_call(runtime::x87_write, true);
         out_.x87_save = start();
         begin_call();

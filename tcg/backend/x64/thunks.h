@@ -54,9 +54,9 @@ struct Thunks {
     const std::uint8_t *divide = nullptr;
     /// call: the host's x87 gets the guest's state; puts it back into the guest's fields when the host has it.
     const std::uint8_t *x87_load = nullptr, *x87_save = nullptr;
-    /// call: address in kArgSpill, operand bytes in the next. Memory to kDataSpill; checks that it may be written; kDataSpill to
-    /// memory. The host's x87 may have lost the guest's state afterwards.
-    const std::uint8_t *x87_read = nullptr, *x87_probe = nullptr, *x87_write = nullptr;
+    /// call: address in kArgSpill, operand bytes in the next. Memory to kDataSpill; kDataSpill to memory. The host's x87 may have
+    /// lost the guest's state afterwards.
+    const std::uint8_t *x87_read = nullptr, *x87_write = nullptr;
     /// call: exception vector in kArgSpill, error code in the next. Does not come back.
     const std::uint8_t *raise = nullptr;
     /// call: arguments in r10, r11 and spill kDataSpill + 2; result in r10. By helper.
