@@ -3,16 +3,18 @@
 //     golden [--update] DIR [GoogleTest options]
 //
 // Every DIR/*.golden is a test suite, every case in it a test. --update writes the new text into
-// the files instead, and prints what changed.
+// the files instead, and prints what changed. DIR/summary.txt is the ratchet of summary.h.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <fstream>
 
 #include "tests/golden/fixture.h"
 #include "tests/golden/producers.h"
+#include "tests/golden/summary.h"
 
 namespace rhea::golden {
 namespace {
@@ -70,6 +72,53 @@ class BrokenFile : public testing::Test {
   private:
     std::string why_;
 };
+
+/// All cases of all files, produced anew.
+Summary produced_summary(const std::vector<fs::path>& files) {
+    Summary summary;
+    for (const fs::path& path : files) {
+        const auto fixture = read_fixture(path);
+        const Producer* producer = fixture ? find_producer(fixture->producer) : nullptr;
+        if (producer == nullptr) {
+            continue;  // the file's own test says so
+        }
+        for (const Case& c : fixture->cases) {
+            add_to_summary(summary, path.stem().string(), produced(*producer, c));
+        }
+    }
+    return summary;
+}
+
+class Ratchet : public testing::Test {
+  public:
+    Ratchet(fs::path recorded, std::vector<fs::path> files)
+        : recorded_(std::move(recorded)), files_(std::move(files)) {}
+    void TestBody() override {
+        const auto recorded = read_summary(recorded_);
+        ASSERT_TRUE(recorded) << recorded.error().message();
+        EXPECT_EQ(compare_summary(*recorded, produced_summary(files_)), "");
+    }
+
+  private:
+    fs::path recorded_;
+    std::vector<fs::path> files_;
+};
+
+/// False when a total rose: that is not written.
+bool update_summary(const fs::path& path, const std::vector<fs::path>& files) {
+    const auto recorded = read_summary(path);
+    const Summary now = produced_summary(files);
+    const Summary next = recorded ? updated_summary(*recorded, now) : now;
+    std::ofstream file(path);
+    file << format_summary(next);
+    if (!file.flush()) {
+        fmt::print(stderr, "cannot write {}\n", path.string());
+        return false;
+    }
+    const std::string faults = compare_summary(next, now);
+    fmt::print(stderr, "{}", faults);
+    return faults.empty();
+}
 
 void register_file(const fs::path& path) {
     const std::string suite = "Golden_" + identifier(path.stem().string());
@@ -153,11 +202,14 @@ int run(int argc, char** argv) {
         for (const fs::path& file : files) {
             ok &= update_file(file);
         }
+        ok &= update_summary(folder / "summary.txt", files);
         return ok ? 0 : 1;
     }
     for (const fs::path& file : files) {
         register_file(file);
     }
+    testing::RegisterTest("Golden", "HostInstructionsMayOnlyFall", nullptr, nullptr, __FILE__, __LINE__,
+                          [=]() -> testing::Test* { return new Ratchet(folder / "summary.txt", files); });
     return RUN_ALL_TESTS();
 }
 

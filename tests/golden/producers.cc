@@ -21,6 +21,8 @@ namespace {
 
 constexpr Producer kProducers[] = {
     {"host-listing", "x86-64 code in hexadecimal, listed", produce_host_listing},
+    {"x86-code", "guest x86 code in hexadecimal, as generated host code", produce_x86_code},
+    {"x86-row-calls", "rows of the x86 decoder whose hot path calls C++", produce_x86_row_calls},
 };
 
 }  // namespace

@@ -25,4 +25,10 @@ const Producer* find_producer(std::string_view name);
 /// "host-listing": the input is host code in hexadecimal.
 util::Result<std::string> produce_host_listing(std::string_view input);
 
+/// "x86-code": a guest snippet, translated (x86_snippet.cc).
+util::Result<std::string> produce_x86_code(std::string_view input);
+
+/// "x86-row-calls": decoder rows whose hot path calls something (x86_rows.cc).
+util::Result<std::string> produce_x86_row_calls(std::string_view input);
+
 }  // namespace rhea::golden

@@ -66,6 +66,8 @@ struct SideTable {
 struct CompiledCode {
     std::uint8_t *entry = nullptr;   ///< executable address
     std::uint32_t size = 0;          ///< host bytes
+    std::uint32_t hot_size = 0;      ///< from the entry to the first cold part (slow paths, taken branches, exit stubs)
+    std::vector<std::uint32_t> *insn_offsets = nullptr; ///< asked for: where each guest instruction's code begins, from the entry
     std::vector<ExitSlot> exits;
     SideTable side_table;
 };

@@ -53,6 +53,7 @@ bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledC
         if (failed_ || !assembler.ok())
             return false;
     }
+    out.hot_size = static_cast<std::uint32_t>(assembler.offset()) - entry_offset_;
     emit_cold();
     for (std::size_t exit = 0; exit < out.exits.size(); ++exit)
         emit_stub(exit);

@@ -14,7 +14,11 @@ bool is_mem(const Loc &loc) { return loc.kind == Loc::Kind::kMem; }
 
 } // namespace
 
-void BlockCompiler::emit_insn_start(ValueId i) { guest_offset_ = static_cast<std::uint16_t>(inst(i).imm); }
+void BlockCompiler::emit_insn_start(ValueId i) {
+    guest_offset_ = static_cast<std::uint16_t>(inst(i).imm);
+    if (out_->insn_offsets)
+        out_->insn_offsets->push_back(static_cast<std::uint32_t>(a().offset()) - entry_offset_);
+}
 
 void BlockCompiler::emit_set_flags(ValueId) {}
 
