@@ -40,8 +40,7 @@ constexpr Part kWindow[] = {
     {"read_tag", tcg::kReadTagOffset, tcg::kTlbEntries * 8},
     {"write_tag", tcg::kWriteTagOffset, tcg::kTlbEntries * 8},
     {"addend", tcg::kAddendOffset, tcg::kTlbEntries * 8},
-    {"jump_pc", tcg::kJumpPcOffset, tcg::kJumpCacheEntries * 8},
-    {"jump_host", tcg::kJumpHostOffset, tcg::kJumpCacheEntries * 8},
+    {"jump_cache", tcg::kJumpOffset, tcg::kJumpCacheEntries * 16},
 };
 
 }  // namespace
@@ -60,6 +59,7 @@ std::map<std::uint64_t, std::string> thunk_names(const tcg::x64::Thunks& thunks,
     put(thunks.exit_chain, "exit_chain");
     put(thunks.exit_next_r10, "exit_next_r10");
     put(thunks.find_block, "find_block");
+    put(thunks.stale_entry, "stale_entry");
     for (unsigned log2 = 0; log2 < thunks.load.size(); ++log2) {
         for (unsigned flags = 0; flags < thunks.load[log2].size(); ++flags) {
             const std::string suffix =
