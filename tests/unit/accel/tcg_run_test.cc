@@ -1,0 +1,229 @@
+// Whole programs through the translator's run loop, as generated code, by the interpreter, and by both in lockstep:
+// what only shows when blocks, page tables, code pages and exceptions meet.
+#include "tests/unit/accel/tcg_programs.h"
+
+#include "rhea/accel/tcg.h"
+#include "rhea/core/clock.h"
+#include "rhea/core/machine.h"
+#include "rhea/target/x86/cpu_model.h"
+#include "rhea/target/x86/frontend.h"
+#include "rhea/tcg/backend.h"
+
+#include <cstring>
+#include <gtest/gtest.h>
+
+namespace rhea::accel {
+namespace {
+
+namespace vcpu_exit = core::vcpu_exit;
+using target::x86::CpuAvailability;
+
+enum class How { kGenerated, kInterpreted, kLockstep };
+
+class NoRequests final : public core::MachineRequests {
+public:
+    void request_shutdown(core::ShutdownCause, int) override {}
+    void request_reset(core::ShutdownCause) override {}
+};
+
+class NoPorts final : public core::IoHandler {
+public:
+    std::uint64_t io_read(core::hwaddr, unsigned) override { return 0xff; }
+    void io_write(core::hwaddr, std::uint64_t, unsigned) override {}
+};
+
+/// 16 MiB of RAM and one vCPU in flat 32-bit protected mode.
+class TcgRun : public testing::TestWithParam<How> {
+protected:
+    static constexpr std::uint32_t kGdt = 0x1000, kIdt = 0x2000, kIdtPointer = 0x7000, kResults = 0x6000, kStack = 0xa000;
+    static constexpr unsigned kCode = 0x10, kData = 0x18;
+
+    TcgRun()
+        : ram_("ram", 0, 16 << 20), root_(core::MemoryRegion::container("memory", 1ull << 48)),
+          ram_region_(core::MemoryRegion::ram("ram", ram_)), io_root_(core::MemoryRegion::io("ports", 0x10000, ports_)),
+          memory_("memory", *root_), io_("io", *io_root_) {
+        root_->add(0, *ram_region_);
+        put<std::uint64_t>(kGdt + kCode, 0x00cf9b000000ffff);
+        put<std::uint64_t>(kGdt + kData, 0x00cf93000000ffff);
+        put<std::uint64_t>(kGdt + 0x20, 0x0040930000000fff); // base 0, limit 0xfff, data
+        put<std::uint16_t>(kIdtPointer, 0x7ff);
+        put<std::uint32_t>(kIdtPointer + 2, kIdt);
+    }
+
+    void SetUp() override {
+        TcgOptions options;
+        options.interpret = GetParam() == How::kInterpreted;
+        options.check_interp = GetParam() == How::kLockstep;
+        if (!options.interpret && !tcg::x64_generator_lacks().empty())
+            GTEST_SKIP() << "the host CPU lacks " << tcg::x64_generator_lacks();
+        auto model = target::x86::parse_cpu_model("max", CpuAvailability::translator());
+        ASSERT_TRUE(model) << model.error().message();
+        accelerator_ = make_tcg_accelerator(options, [model = *model](unsigned index) {
+            return target::x86::make_frontend(model, index);
+        });
+        ASSERT_TRUE(accelerator_->attach(memory_, io_));
+        auto vcpu = accelerator_->create_vcpu(0, clocks_, requests_);
+        ASSERT_TRUE(vcpu) << vcpu.error().message();
+        vcpu_ = std::move(*vcpu);
+    }
+
+    template <class T>
+    void put(std::uint32_t at, T value) {
+        std::memcpy(ram_.host() + at, &value, sizeof value);
+    }
+    std::uint32_t word(std::uint32_t at) const {
+        std::uint32_t value;
+        std::memcpy(&value, ram_.host() + at, sizeof value);
+        return value;
+    }
+    /// The n-th 32-bit result.
+    std::uint32_t result(unsigned n) const { return word(kResults + 4 * n); }
+    template <std::size_t kSize>
+    void load(std::uint32_t at, const std::uint8_t (&code)[kSize]) {
+        memory_.write(at, code, kSize);
+    }
+    /// A 32-bit interrupt gate to 0x5000, where handlers lie.
+    void set_handler(unsigned vector) { put<std::uint64_t>(kIdt + vector * 8, 0x00008e0000005000 | kCode << 16); }
+    core::VcpuExit run(std::uint32_t pc) {
+        vcpu_->reset();
+        vcpu_->set_boot_state({.rip = pc,
+                               .rsp = kStack,
+                               .gdt_base = kGdt,
+                               .gdt_limit = 0xff,
+                               .cs_selector = kCode,
+                               .data_selector = kData,
+                               .tss_selector = 0x28});
+        return vcpu_->run();
+    }
+    void run_to_halt(std::uint32_t pc) {
+        const core::VcpuExit exit = run(pc);
+        const auto *error = std::get_if<vcpu_exit::InternalError>(&exit);
+        EXPECT_TRUE(std::holds_alternative<vcpu_exit::Halted>(exit)) << (error ? error->text : "") << vcpu_->describe_registers();
+    }
+
+    NoPorts ports_;
+    NoRequests requests_;
+    core::Clocks clocks_;
+    core::RamBlock ram_;
+    std::unique_ptr<core::MemoryRegion> root_, ram_region_, io_root_;
+    core::AddressSpace memory_, io_;
+    std::unique_ptr<core::Accelerator> accelerator_;
+    std::unique_ptr<core::Vcpu> vcpu_;
+};
+
+TEST_P(TcgRun, CodeThatChangesItsNextInstruction) {
+    load(0x8000, program::kSelfModifying);
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 3u + 2 + 1);
+}
+
+TEST_P(TcgRun, CodeChangedFromOutside) {
+    load(0x8000, program::kPoked);
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 1u);
+    const std::uint32_t value = 0x55aa;
+    memory_.write(0x8001, &value, sizeof value); // as a device does
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 0x55aau);
+}
+
+TEST_P(TcgRun, AnInstructionAcrossPagesWhoseSecondPageChanges) {
+    load(0x8ff8, program::kCrossingInsn);
+    run_to_halt(0x8ff8);
+    EXPECT_EQ(result(0), 0x11111111u + 0x22111111u);
+}
+
+TEST_P(TcgRun, AccessesAcrossPages) {
+    load(0x8000, program::kCrossingData);
+    put<std::uint32_t>(0x6ffc, 0);
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 0x34567800u);
+    EXPECT_EQ(result(1), 0x3456u);
+    EXPECT_EQ(result(2), 0x12345679u);
+}
+
+TEST_P(TcgRun, SingleStep) {
+    load(0x8000, program::kSingleStep);
+    load(0x5000, program::kDebugHandler);
+    set_handler(1);
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 6u) << "after each instruction that began with TF set, POPF included";
+    EXPECT_EQ(result(1) & 0x4000, 0x4000u) << "DR6.BS";
+    EXPECT_EQ(result(2), 0x801cu) << "the last trap is behind the POPF that clears TF";
+}
+
+TEST_P(TcgRun, InstructionBreakpoint) {
+    load(0x8000, program::kBreakpoint);
+    load(0x5000, program::kDebugHandler);
+    set_handler(1);
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 3u) << "once a turn of the loop: RF lets the instruction run";
+    EXPECT_EQ(result(1) & 0x400f, 1u) << "DR6.B0, not BS";
+    EXPECT_EQ(result(2), 0x801du) << "a fault: the instruction itself";
+    EXPECT_EQ(result(3), 3u);
+}
+
+TEST_P(TcgRun, PageFaultsArePrecise) {
+    load(0x8000, program::kPageFault);
+    load(0x5000, program::kPageFaultHandler);
+    set_handler(14);
+    constexpr std::uint32_t kDirectory = 0x20000, kTable = 0x21000;
+    put<std::uint32_t>(kDirectory, kTable | 3);
+    for (std::uint32_t page = 0; page < 1024; ++page)
+        put<std::uint32_t>(kTable + 4 * page, page << 12 | (page == 0x50 ? 0 : page == 0x51 ? 1 : 3));
+    run_to_halt(0x8000);
+    struct Fault {
+        std::uint32_t error_code, address;
+    };
+    constexpr Fault kFaults[] = {{2, 0x50123}, {0, 0x50ffc}, {3, 0x51001}, {2, 0x50000}};
+    for (unsigned n = 0; n < std::size(kFaults); ++n) {
+        EXPECT_EQ(result(3 * n), kFaults[n].error_code) << n;
+        EXPECT_EQ(result(3 * n + 1), kFaults[n].address) << n;
+        EXPECT_EQ(result(3 * n + 2), 0x40u) << n << ": ZF of the comparison before";
+    }
+    EXPECT_EQ(word(0x4fffc), 0u) << "nothing of a store that faults is written";
+}
+
+TEST_P(TcgRun, DivideErrorLeavesRegistersAndPc) {
+    load(0x8000, program::kDivide);
+    load(0x5000, program::kDivideHandler);
+    set_handler(0);
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 10u);
+    EXPECT_EQ(result(1), 0x8013u);
+}
+
+TEST_P(TcgRun, DoubleFault) {
+    load(0x8000, program::kDivide);
+    load(0x5000, program::kDoubleFaultHandler);
+    put<std::uint32_t>(kResults, 0xffffffff);
+    set_handler(8); // #DE's gate and #NP's are not present
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 0u) << "the error code";
+    EXPECT_EQ(result(1), 8u);
+}
+
+TEST_P(TcgRun, TripleFaultShutsDown) {
+    load(0x8000, program::kDivide);
+    EXPECT_TRUE(std::holds_alternative<vcpu_exit::Shutdown>(run(0x8000)));
+}
+
+TEST_P(TcgRun, SegmentLimit) {
+    load(0x8000, program::kLimit);
+    load(0x5000, program::kLimitHandler);
+    put<std::uint32_t>(kResults, 0xffffffff);
+    set_handler(13);
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 0u) << "#GP(0)";
+    EXPECT_EQ(result(1), 0x801fu) << "of the access that passes the limit by a byte";
+    EXPECT_EQ(result(2), 1u) << "the last byte below the limit could be read";
+}
+
+INSTANTIATE_TEST_SUITE_P(By, TcgRun, testing::Values(How::kGenerated, How::kInterpreted, How::kLockstep),
+                         [](const testing::TestParamInfo<How> &info) {
+                             constexpr const char *kNames[] = {"GeneratedCode", "Interpreter", "Both"};
+                             return std::string(kNames[static_cast<unsigned>(info.param)]);
+                         });
+
+} // namespace
+} // namespace rhea::accel
