@@ -196,6 +196,10 @@ bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
         head_->exception_pending = kRestartSingle;
         return true;
     }
+    if (interpreting_ && BlockCache::overlaps(*interpreting_, ram_addr, size)) {
+        head_->exception_pending = kRestartSingle;
+        return true;
+    }
     if (in_generated_code_ && cold_->slow_site) {
         const TranslationBlock *running = cache_->find_by_host_pc(cold_->slow_site);
         if (running && BlockCache::overlaps(*running, ram_addr, size)) {

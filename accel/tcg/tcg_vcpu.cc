@@ -249,7 +249,9 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
         in_generated_code_ = false;
     } else {
         TcgCounters::bump(counters_.interpreted);
+        interpreting_ = block;
         exit = interpreter_->run(head_, *block->ir);
+        interpreting_ = nullptr;
     }
     if (exit != CodeExit::kException)
         cold_->slow_site = 0; // pc is set; what a helper left here must not be taken for the site of a later fault

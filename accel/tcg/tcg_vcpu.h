@@ -159,6 +159,7 @@ private:
     tcg::ExitSlot *last_exit_ = nullptr;     ///< chainable exit that generated code left by
     std::uint32_t running_mode_ = 0;
     bool in_generated_code_ = false;
+    const tcg::TranslationBlock *interpreting_ = nullptr; ///< the block that the interpreter runs
 
     /// Pages with code that are stored to: what the page walk found, as generated code may not have them in its TLB.
     struct CodeWrite {

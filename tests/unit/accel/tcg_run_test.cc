@@ -219,11 +219,11 @@ TEST_P(TcgRun, SegmentLimit) {
     EXPECT_EQ(result(2), 1u) << "the last byte below the limit could be read";
 }
 
-INSTANTIATE_TEST_SUITE_P(By, TcgRun, testing::Values(How::kGenerated, How::kInterpreted, How::kLockstep),
-                         [](const testing::TestParamInfo<How> &info) {
-                             constexpr const char *kNames[] = {"GeneratedCode", "Interpreter", "Both"};
-                             return std::string(kNames[static_cast<unsigned>(info.param)]);
-                         });
+std::string name_of(const testing::TestParamInfo<How> &info) {
+    constexpr const char *kNames[] = {"GeneratedCode", "Interpreter", "Both"};
+    return kNames[static_cast<unsigned>(info.param)];
+}
+INSTANTIATE_TEST_SUITE_P(By, TcgRun, testing::Values(How::kGenerated, How::kInterpreted, How::kLockstep), name_of);
 
 } // namespace
 } // namespace rhea::accel
