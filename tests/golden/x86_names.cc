@@ -78,7 +78,6 @@ std::map<std::uint64_t, std::string> thunk_names(const tcg::x64::Thunks& thunks,
     put(thunks.x87_load, "x87_load");
     put(thunks.x87_save, "x87_save");
     put(thunks.x87_read, "x87_read");
-    put(thunks.x87_probe, "x87_probe");
     put(thunks.x87_write, "x87_write");
     put(thunks.raise, "raise");
     for (std::size_t n = 0; n < thunks.helpers.size(); ++n) {
