@@ -25,10 +25,10 @@ TcgVcpu::CodePage TcgVcpu::code_page(std::uint64_t pc, bool raise) {
     CodePage page;
     const std::uint8_t *host = tlb_->lookup_execute(pc);
     if (!host) {
-        const PageEntry *entry = tlb_->lookup_second(pc);
-        if (entry && entry->execute) {
-            host = entry->host_page + (pc & ~core::kPageMask);
-            fill_tlb(*entry);
+        PageEntry entry;
+        if (tlb_->lookup_second(pc, entry) && entry.execute) {
+            host = entry.host_page + (pc & ~core::kPageMask);
+            fill_tlb(entry);
         }
     }
     if (!host) {
@@ -56,7 +56,7 @@ TcgVcpu::CodePage TcgVcpu::code_page(std::uint64_t pc, bool raise) {
             page.block = nullptr;
             return page;
         }
-        fill_tlb(page_entry(pc, translation, host - (pc & ~core::kPageMask), *page.block, offset, range->readonly));
+        fill_tlb(page_entry(pc, translation, host - (pc & ~core::kPageMask), *page.block, offset, *range));
         page.host = host;
         page.ram_addr = page.block->ram_base() + offset;
         return page;

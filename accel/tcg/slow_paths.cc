@@ -83,7 +83,7 @@ TcgVcpu::DataPage TcgVcpu::data_page(std::uint64_t linear, Access access) {
     const std::uint8_t *host_page = page.host - (linear & ~core::kPageMask);
     if ((reinterpret_cast<std::uint64_t>(host_page) & ~core::kPageMask) != 0 || recording)
         return page;
-    fill_tlb(page_entry(linear, translation, host_page, *page.block, offset, page.readonly));
+    fill_tlb(page_entry(linear, translation, host_page, *page.block, offset, *range));
     return page;
 }
 
@@ -94,26 +94,29 @@ bool TcgVcpu::known_page(std::uint64_t linear, Access access, DataPage &page) {
         page.free_of_code = access == Access::kWrite; // else code could not store to it
         return true;
     }
-    const PageEntry *entry = tlb_->lookup_second(linear);
-    if (!entry || !(access == Access::kWrite ? entry->write : entry->read))
+    PageEntry entry;
+    if (!tlb_->lookup_second(linear, entry) || !(access == Access::kWrite ? entry.write : entry.read))
         return false;
-    page.host = const_cast<std::uint8_t *>(entry->host_page) + (linear & ~core::kPageMask);
-    page.block = entry->block;
-    fill_tlb(*entry);
+    page.host = const_cast<std::uint8_t *>(entry.host_page) + (linear & ~core::kPageMask);
+    page.block = entry.block;
+    fill_tlb(entry);
     return true;
 }
 
 PageEntry TcgVcpu::page_entry(std::uint64_t linear, const Translation &translation, const std::uint8_t *host_page,
-                              core::RamBlock &block, std::uint64_t offset, bool readonly) {
+                              core::RamBlock &block, std::uint64_t offset, const core::FlatRange &range) {
+    const std::uint64_t large_start = translation.physical & ~(SecondTlb::kLargeSize - 1);
     return {.linear_page = linear & core::kPageMask,
             .host_page = host_page,
             .block = &block,
             .offset = offset & core::kPageMask,
             .page_size = translation.page_size,
             .read = translation.readable,
-            .write = translation.writable && !readonly,
+            .write = translation.writable && !range.readonly,
             .execute = translation.executable,
-            .global = translation.global};
+            .global = translation.global,
+            .whole_large = translation.linear && translation.page_size >= SecondTlb::kLargeSize && large_start >= range.start &&
+                           large_start + SecondTlb::kLargeSize - range.start <= range.size};
 }
 
 void TcgVcpu::fill_tlb(const PageEntry &entry) {

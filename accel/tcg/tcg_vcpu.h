@@ -85,7 +85,7 @@ private:
     DataPage data_page(std::uint64_t linear, tcg::Access access);
     bool known_page(std::uint64_t linear, tcg::Access access, DataPage &page);
     static PageEntry page_entry(std::uint64_t linear, const tcg::Translation &translation, const std::uint8_t *host_page,
-                                core::RamBlock &block, std::uint64_t offset, bool readonly);
+                                core::RamBlock &block, std::uint64_t offset, const core::FlatRange &range);
     void fill_tlb(const PageEntry &entry);
     void slow_load(std::uint64_t address, unsigned size, unsigned flags, void *data);
     void slow_store(std::uint64_t address, unsigned size, unsigned flags, const void *data);

@@ -70,7 +70,7 @@ void TlbSet::fill(const PageEntry &entry, bool may_write, bool only_writable) {
     if (may_write)
         note_writer(reinterpret_cast<std::uint64_t>(entry.host_page), w, entry.linear_page, only_writable);
     if (!entry.readonly)
-        window.second.insert(entry);
+        window.second.insert(entry, entry.whole_large);
     if (entry.page_size > 4096) {
         auto &large = context_[current_context_].large;
         const std::pair<std::uint64_t, std::uint64_t> range{entry.linear_page & ~(entry.page_size - 1), entry.page_size};
@@ -243,8 +243,8 @@ void TlbSet::revoke_write(const std::uint8_t *host_page) {
     for (unsigned w = 0; w < windows_; ++w) {
         if (!window_[w].in_use)
             continue;
-        for (unsigned slot = 0; slot < kTlbEntries; ++slot)
-            revoke_write_in(w, host, slot, slot % kVictims);
+        for (unsigned line = 0; line < kVictims; ++line)
+            revoke_write_in(w, host, line % kTlbEntries, line);
     }
 }
 
@@ -258,15 +258,16 @@ void TlbSet::keep_victim(unsigned w, unsigned slot, std::uint64_t new_page) {
     const unsigned line = victim_index(page);
     const std::uint64_t no_tag = invalid_victim_tag(line);
     victims(w)[line] = {read != none ? read : no_tag, write != none ? write : no_tag, array(w, kAddendOffset)[slot], 0};
-    window_[w].victims_used = true;
+    window_[w].victims_used.set(line);
 }
 
 void TlbSet::clear_victims(unsigned w) {
-    if (window_[w].in_use && !window_[w].victims_used)
-        return;
-    for (unsigned line = 0; line < kVictims; ++line)
-        victims(w)[line].read_tag = victims(w)[line].write_tag = invalid_victim_tag(line);
-    window_[w].victims_used = false;
+    auto &used = window_[w].victims_used;
+    if (!window_[w].in_use)
+        used.set();
+    for (std::size_t line = used._Find_first(); line < used.size(); line = used._Find_next(line))
+        victims(w)[line].read_tag = victims(w)[line].write_tag = invalid_victim_tag(static_cast<unsigned>(line));
+    used.reset();
 }
 
 void TlbSet::clear_jumps(unsigned w) {

@@ -27,8 +27,10 @@ public:
     void fill(const PageEntry &entry, bool write, bool only_writable);
     /// Host address of the byte at `linear` when the current window has it in the first level, else null.
     const std::uint8_t *lookup(std::uint64_t linear, tcg::Access access) const;
-    /// What the second level knows of the page in the current window, or null.
-    const PageEntry *lookup_second(std::uint64_t linear) const { return window_[current_window_].second.find(linear & ~0xfffull); }
+    /// What the second level knows of the page in the current window.
+    bool lookup_second(std::uint64_t linear, PageEntry &out) const {
+        return window_[current_window_].second.find(linear & ~0xfffull, out);
+    }
     const std::uint8_t *lookup_execute(std::uint64_t linear) const { return lookup(linear, tcg::Access::kExecute); }
 
     /// All contexts.
@@ -52,7 +54,7 @@ private:
     struct Window {
         bool in_use = false;         ///< its arrays are initialised
         std::bitset<tcg::kJumpCacheEntries> jumps_used, jumps_global; ///< entries that are set; that survive keep_global
-        bool victims_used = false;
+        std::bitset<tcg::kVictims> victims_used;
         std::bitset<1024> jump_pages; ///< by page number: may an entry's code lie there?
         SecondTlb second;
         std::uint16_t used_count = 0; ///< entries of `used`; above its size: everything counts as used

@@ -162,6 +162,7 @@ class Walker {
         const std::uint64_t leaf = path_[depth_ - 1].entry;
         const std::uint64_t page_mask = (1ull << page_bits_) - 1;
         out.physical = cpu_.a20((frame_ & ~page_mask) | (linear_ & page_mask));
+        out.linear = !cpu_.s.a20_masked;
         out.page_size = page_mask + 1;
         out.readable = may_read;
         out.writable = may_write && (leaf & kD) != 0;

@@ -48,6 +48,7 @@ struct Translation {
     std::uint64_t page_size = 4096;
     bool readable = true, writable = false, executable = false; ///< in the mode asked for; writable only when the dirty bit is set
     bool global = false;
+    bool linear = true;            ///< the whole page of page_size is mapped in one piece (x86: not while A20 is masked)
 };
 
 /// Bytes that the decoder reads.

@@ -1,6 +1,6 @@
 // The head of every guest state structure, and the window in which a vCPU's state and TLBs lie.
 //
-// Windows. One vCPU owns kContexts * kModesPerContext windows of 128 KiB of address space, each aligned so. The
+// Windows. One vCPU owns kContexts * kModesPerContext windows of 256 KiB of address space, each aligned so. The
 // first pages of all windows of a vCPU are the SAME memory (one memfd mapped many times; where that is forbidden, one
 // window only): the state structure. The rest of a window is its own: the software TLB and the jump cache of one address space context
 // in one privilege mode (0 user, 1 kernel, 2 kernel with AC set under SMAP). Switching context or mode is therefore
@@ -16,9 +16,9 @@ namespace rhea::tcg {
 
 inline constexpr unsigned kTlbBits = 10;
 inline constexpr unsigned kTlbEntries = 1u << kTlbBits;
-inline constexpr unsigned kVictims = 256;
+inline constexpr unsigned kVictims = 2048;
 inline constexpr unsigned kJumpCacheEntries = 4096;
-inline constexpr std::uint32_t kWindowSize = 0x20000;
+inline constexpr std::uint32_t kWindowSize = 0x40000;
 inline constexpr unsigned kContexts = 8;
 inline constexpr unsigned kModesPerContext = 3;
 inline constexpr unsigned kWindows = kContexts * kModesPerContext;
@@ -31,7 +31,7 @@ inline constexpr std::uint32_t kReadTagOffset = 0x3000;  ///< uint64_t[kTlbEntri
 inline constexpr std::uint32_t kWriteTagOffset = 0x5000;
 inline constexpr std::uint32_t kAddendOffset = 0x7000;   ///< uint64_t[kTlbEntries]: host address minus linear address
 inline constexpr std::uint32_t kExecTagOffset = 0x9000;  ///< for C++ lookups only
-inline constexpr std::uint32_t kVictimOffset = 0xb000;   ///< VictimEntry[kVictims]
+inline constexpr std::uint32_t kVictimOffset = 0x20000; ///< VictimEntry[kVictims]
 inline constexpr std::uint32_t kJumpOffset = 0x10000;    ///< JumpEntry[kJumpCacheEntries]
 /// Displacement from the state register of the state structure's byte 0: disp8 reaches bytes 12 to 267 of it.
 inline constexpr std::int32_t kStateBias = static_cast<std::int32_t>(kStateRegOffset - kStateOffset); ///< 140
