@@ -113,6 +113,8 @@ std::uint32_t eval_flags(Op op, unsigned bits, U64 a, U64 b, U64 c) {
             return flags_bit(a, f1);
         case Op::f_zf:
             return flags_zf(a, f1);
+        case Op::f_of:
+            return flags_of(a, f1);
         case Op::f_mulo:
             return flags_mulo(bits, a, b);
         default:
@@ -229,6 +231,20 @@ U64 eval(const Block& block, const Inst& inst, U64 a, U64 b, U64 c) {
             return holds() ? 1 : 0;
         case Op::crc32:
             return crc32c(a, b, width(1));
+        case Op::mulso: {
+            const unsigned from = width(0);
+            const auto product = static_cast<__int128>(static_cast<std::int64_t>(sign_extend(a, from))) *
+                                 static_cast<std::int64_t>(sign_extend(b, from));
+            const auto low = static_cast<std::int64_t>(sign_extend(static_cast<U64>(product), from));
+            return product != low ? 1 : 0;
+        }
+        case Op::bzhi:
+            return (b & 0xff) < bits ? a & ((U64{1} << (b & 0xff)) - 1) : a;
+        case Op::bextr: {
+            const U64 start = b & 0xff, count = b >> 8 & 0xff;
+            const U64 moved = start < bits ? a >> start : 0;
+            return count < bits ? moved & ((U64{1} << count) - 1) : moved;
+        }
         case Op::f_bits:
             return a & kArithFlags;
         default:

@@ -138,6 +138,10 @@ std::uint32_t flags_zf(std::uint64_t bit, std::uint32_t flags) {
     return (flags & ~kZF) | when(bit & 1, kZF);
 }
 
+std::uint32_t flags_of(std::uint64_t bit, std::uint32_t flags) {
+    return (flags & ~kOF) | when(bit & 1, kOF);
+}
+
 std::uint32_t flags_mulo(unsigned bits, std::uint64_t low, std::uint64_t overflow) {
     return with_carry_overflow(sign_zero_parity(bits, low_bits(low, bits)), overflow & 1,
                                overflow & 1);

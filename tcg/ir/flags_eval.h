@@ -31,6 +31,7 @@ std::uint32_t flags_rcl(unsigned bits, std::uint64_t a, unsigned n, std::uint32_
 std::uint32_t flags_rcr(unsigned bits, std::uint64_t a, unsigned n, std::uint32_t flags);
 std::uint32_t flags_bit(std::uint64_t bit, std::uint32_t flags);
 std::uint32_t flags_zf(std::uint64_t bit, std::uint32_t flags);
+std::uint32_t flags_of(std::uint64_t bit, std::uint32_t flags);
 std::uint32_t flags_mulo(unsigned bits, std::uint64_t low, std::uint64_t overflow);
 
 }  // namespace rhea::tcg::ir

@@ -51,6 +51,8 @@ Passthrough passthrough(const Inst& inst) {
             return {1, kCF};
         case Op::f_zf:
             return {1, kZF};
+        case Op::f_of:
+            return {1, kOF};
         case Op::f_rol:
         case Op::f_ror:
         case Op::f_rcl:
@@ -84,6 +86,8 @@ std::uint32_t needed_bits(const ir::Block& block, const Inst& inst) {
             return kArithFlags & ~kCF;
         case Op::f_zf:
             return kArithFlags & ~kZF;
+        case Op::f_of:
+            return kArithFlags & ~kOF;
         case Op::f_rol:
         case Op::f_ror:
             return rotates_for_sure(block, inst) ? kArithFlags & ~(kCF | kOF) : kArithFlags;

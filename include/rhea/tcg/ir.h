@@ -65,7 +65,7 @@ inline constexpr ValueId kNoValue = ~0u;
 struct Inst {
     Op op;
     /// The T of the row where it has one (for most f_*: the operand type); else the type that the result column names
-    /// (f_load, f_raw, f_bit, f_zf: kFlags); st, set: type of the value; check_w: type of the access; else kNone.
+    /// (f_load, f_raw, f_bit, f_zf, f_of: kFlags); st, set: type of the value; check_w: type of the access; else kNone.
     Type type = Type::kNone;
     std::uint8_t arg_count = 0;
     std::uint16_t aux = 0;    ///< slot, condition, memory flags, helper, … (see the row)

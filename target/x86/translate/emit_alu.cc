@@ -73,6 +73,20 @@ void alu_locked(Translator &t) {
     t.b.set_flags(compute<kOp>(t, old, c).flags);
 }
 
+/// OF as an i8: of a chain of ADOX and ADCX the value that the last ADOX left.
+ValueId overflow_of(Translator &t, ValueId flags) {
+    for (ValueId f = flags;;) {
+        const tcg::ir::Inst &inst = t.b.block().insts[f];
+        if (inst.op == Op::f_of) {
+            return inst.args[0];
+        }
+        if (inst.op != Op::f_bit && inst.op != Op::f_zf) {
+            return t.cond_of(flags, Cond::kO);
+        }
+        f = inst.args[1];
+    }
+}
+
 } // namespace
 
 template <AluOp kOp>
@@ -150,17 +164,13 @@ void test(Translator &t) {
 template <bool kOverflow>
 void add_carry_extended(Translator &t) {
     const ValueId before = t.b.flags();
-    const ValueId carry = kOverflow ? t.flags_of(Op::f_bit, {t.cond_of(before, Cond::kO), before}) : before;
+    const ValueId none = t.flags_of(Op::f_raw, {t.b.konst(Type::kI32, 0)});
+    const ValueId carry = kOverflow ? t.flags_of(Op::f_bit, {overflow_of(t, before), none}) : before;
     const ValueId c = t.read(1);
     const ValueId r = t.b.emit(Op::adc, type_of(t, 0), {t.read(0), c, carry});
     const ValueId out = t.cond_of(t.flags_of(Op::f_adc, {r, c, carry}), Cond::kB);
     t.write(0, r);
-    if (kOverflow) {
-        const ValueId kept = t.b.and_imm(t.b.emit(Op::f_bits, Type::kI32, {before}), tcg::kArithFlags & ~tcg::kOF);
-        t.b.set_flags(t.flags_of(Op::f_raw, {t.b.or_(kept, t.b.shl_imm(t.b.zext(out, Type::kI32), 11))}));
-    } else {
-        t.b.set_flags(t.flags_of(Op::f_bit, {out, before}));
-    }
+    t.b.set_flags(t.flags_of(kOverflow ? Op::f_of : Op::f_bit, {out, before}));
 }
 template void add_carry_extended<false>(Translator &);
 template void add_carry_extended<true>(Translator &);

@@ -94,7 +94,6 @@ void bit_scan(Translator &t) {
     if (kReverse) {
         r = t.b.sub(t.b.konst(type, tcg::type_bits(type) - 1), r);
     }
-    const ValueId before = t.b.flags();
     if (t.opsize() == 2) {
         t.write(0, t.b.emit(Op::select, type, {zero, t.read(0), r}));
     } else {
@@ -102,19 +101,19 @@ void bit_scan(Translator &t) {
         const ValueId wide = t.b.zext(r, Type::kI64);
         t.set_slot(number, t.b.emit(Op::select, Type::kI64, {zero, t.slot(number), wide}));
     }
-    t.b.set_flags(t.flags_of(Op::f_zf, {zero, before}));
+    t.b.set_flags(t.flags_of(Op::f_logic, {source})); // ZF; the others are undefined
 }
 template void bit_scan<false>(Translator &);
 template void bit_scan<true>(Translator &);
 
-/// TZCNT, LZCNT: CF = source is 0, ZF = result is 0.
+/// TZCNT, LZCNT: CF = source is 0, ZF = result is 0; the others are undefined.
 template <bool kLeading>
 void count_zeros(Translator &t) {
     const ValueId source = t.read(1);
     const ValueId r = t.b.emit(kLeading ? Op::clz : Op::ctz, t.optype(), {source});
-    const ValueId carry = t.flags_of(Op::f_bit, {t.is_zero(source), t.b.flags()});
+    const ValueId carry = t.is_zero(source);
     t.write(0, r);
-    t.b.set_flags(t.flags_of(Op::f_zf, {t.is_zero(r), carry}));
+    set_flags_with_carry(t, r, carry);
 }
 template void count_zeros<false>(Translator &);
 template void count_zeros<true>(Translator &);
@@ -122,8 +121,9 @@ template void count_zeros<true>(Translator &);
 void popcnt(Translator &t) {
     const ValueId source = t.read(1);
     t.write(0, t.b.emit(Op::popcnt, t.optype(), {source}));
-    const ValueId none = t.flags_of(Op::f_raw, {t.b.konst(Type::kI32, 0)});
-    t.b.set_flags(t.flags_of(Op::f_zf, {t.is_zero(source), none}));
+    constexpr unsigned kZeroShift = 6;
+    const ValueId zero = t.b.zext(t.is_zero(source), Type::kI32);
+    t.b.set_flags(t.flags_of(Op::f_raw, {t.b.shl_imm(zero, kZeroShift)}));
 }
 
 /// With 16-bit operands the result is undefined; CPUs give 0.
@@ -180,27 +180,15 @@ void bzhi(Translator &t) {
     const Type type = type_of(t, 0);
     const ValueId a = t.read(1), index = t.read_as(2, 1);
     const ValueId bits = t.b.konst(Type::kI8, tcg::type_bits(type));
+    const ValueId r = t.b.emit(Op::bzhi, type, {a, index});
     const ValueId too_high = t.cond_of(t.flags_of(Op::f_cmp, {index, bits}), Cond::kAE);
-    const ValueId mask = t.b.add_imm(t.b.emit(Op::shl, type, {t.b.konst(type, 1), index}), -1);
-    const ValueId r = t.b.emit(Op::select, type, {too_high, a, t.b.and_(a, mask)});
     t.write(0, r);
     set_flags_with_carry(t, r, too_high);
 }
 
-/// Start in bits 7:0 and length in bits 15:8 of the control; either may exceed the width.
 void bextr(Translator &t) {
-    const Type type = type_of(t, 0);
-    const std::uint64_t bits = tcg::type_bits(type);
     const ValueId a = t.read(1);
-    const ValueId control = t.read_as(2, 4);
-    const ValueId start = t.b.trunc(control, Type::kI8), length = t.b.emit(Op::hi8, Type::kI8, {control});
-    const auto within = [&](ValueId v) {
-        return t.cond_of(t.flags_of(Op::f_cmp, {v, t.b.konst(Type::kI8, bits)}), Cond::kB);
-    };
-    const ValueId zero = t.b.konst(type, 0);
-    const ValueId moved = t.b.emit(Op::select, type, {within(start), t.b.emit(Op::shr, type, {a, start}), zero});
-    const ValueId mask = t.b.add_imm(t.b.emit(Op::shl, type, {t.b.konst(type, 1), length}), -1);
-    const ValueId r = t.b.emit(Op::select, type, {within(length), t.b.and_(moved, mask), moved});
+    const ValueId r = t.b.emit(Op::bextr, type_of(t, 0), {a, t.read(2)});
     t.write(0, r);
     t.b.set_flags(t.flags_of(Op::f_logic, {r}));
 }

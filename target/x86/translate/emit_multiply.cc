@@ -48,9 +48,7 @@ void imul_reg(Translator &t) {
     const ValueId a = three ? t.read(1) : t.read(0);
     const ValueId c = three ? t.read(2) : t.read(1);
     const ValueId low = t.b.emit(Op::mul, type, {a, c});
-    const ValueId high = t.b.emit(Op::mulhs, type, {a, c});
-    const ValueId sign = t.b.konst(Type::kI8, tcg::type_bits(type) - 1);
-    const ValueId overflow = not_equal(t, high, t.b.emit(Op::sar, type, {low, sign}));
+    const ValueId overflow = t.b.emit(Op::mulso, Type::kI8, {a, c});
     t.write(0, low);
     t.b.set_flags(t.flags_of(Op::f_mulo, {low, overflow}));
 }

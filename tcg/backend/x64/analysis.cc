@@ -114,7 +114,7 @@ void Analysis::run(const ir::Block &block, const GuestDescription &guest, const 
 ValueId Analysis::carry_source(ValueId f) const {
     for (;;) {
         const Inst &inst = block_->insts[f];
-        if (inst.op != Op::f_inc && inst.op != Op::f_dec && inst.op != Op::f_zf)
+        if (inst.op != Op::f_inc && inst.op != Op::f_dec && inst.op != Op::f_zf && inst.op != Op::f_of)
             return f;
         f = resolve(inst.args[1]);
     }
@@ -349,6 +349,7 @@ void Analysis::mark_operands(ValueId f, std::uint32_t at, FlagMask mask) {
         break;
     case Op::f_bit:
     case Op::f_zf:
+    case Op::f_of:
         arg(0);
         mark_flags(inst.args[1], at, kAllFlags, false);
         break;

@@ -72,7 +72,7 @@ struct Analysis {
             v = values[v].root;
         return v;
     }
-    /// The value whose carry is that of `f` (inc, dec and f_zf pass it on).
+    /// The value whose carry is that of `f` (inc, dec, f_zf and f_of pass it on).
     ValueId carry_source(ValueId f) const;
 
 private:

@@ -264,6 +264,10 @@ Cond BlockCompiler::provide_cond_unlocked(ValueId f, Cond cc) {
         if (mask == kZF)
             return test_bit0(loc_of(flags.args[0]), positive);
         return (mask & kZF) ? generic() : provide_cond(resolve(flags.args[1]), cc);
+    case Op::f_of:
+        if (mask == kOF)
+            return test_bit0(loc_of(flags.args[0]), positive);
+        return (mask & kOF) ? generic() : provide_cond(resolve(flags.args[1]), cc);
     case Op::f_mulo:
         if (within(kZsp))
             return test_result();
@@ -471,6 +475,7 @@ void BlockCompiler::emit_f_rcl(ValueId) {}
 void BlockCompiler::emit_f_rcr(ValueId) {}
 void BlockCompiler::emit_f_bit(ValueId) {}
 void BlockCompiler::emit_f_zf(ValueId) {}
+void BlockCompiler::emit_f_of(ValueId) {}
 void BlockCompiler::emit_f_mulo(ValueId) {}
 
 void BlockCompiler::emit_f_bits(ValueId i) {

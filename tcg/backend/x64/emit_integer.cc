@@ -460,6 +460,26 @@ void BlockCompiler::emit_popcnt(ValueId i) {
     finish(i, d);
 }
 
+void BlockCompiler::emit_bzhi(ValueId i) {
+    const unsigned size = wide(type_bytes(inst(i).type));
+    const Gpr x = use_gpr(inst(i).args[0]);
+    const Gpr n = use_gpr(inst(i).args[1]);
+    const Gpr d = dest(i);
+    clobber();
+    a().bzhi(size, d, x, n);
+    finish(i, d);
+}
+
+void BlockCompiler::emit_bextr(ValueId i) {
+    const unsigned size = wide(type_bytes(inst(i).type));
+    const Gpr x = use_gpr(inst(i).args[0]);
+    const Gpr control = use_gpr(inst(i).args[1]);
+    const Gpr d = dest(i);
+    clobber();
+    a().bextr(size, d, x, control);
+    finish(i, d);
+}
+
 void BlockCompiler::emit_pdep(ValueId i) {
     const unsigned size = wide(type_bytes(inst(i).type));
     const Gpr x = use_gpr(inst(i).args[0]);

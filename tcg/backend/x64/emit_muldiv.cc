@@ -55,6 +55,20 @@ void BlockCompiler::emit_mul(ValueId i) {
     finish(i, d);
 }
 
+/// The host's own multiplication once more, for its OF: cheaper than the high half, which wants rax and rdx.
+void BlockCompiler::emit_mulso(ValueId i) {
+    const Inst &mul = inst(i);
+    const unsigned bytes = type_bytes(type_of(mul.args[0]));
+    const Gpr y = use_gpr(mul.args[1]);
+    const Gpr t = temp();
+    load_into(t, mul.args[0], bytes);
+    clobber();
+    a().imul(bytes, t, y);
+    a().setcc(Cond::kO, t);
+    low_part_ = false;
+    finish(i, t);
+}
+
 void BlockCompiler::emit_mulhu(ValueId i) {
     if (val(i).place != Place::kNone)
         return;
@@ -133,6 +147,20 @@ void BlockCompiler::emit_mul_pair(ValueId i) {
                 return;
             }
         }
+    }
+    // MULX takes one factor from rdx and leaves it and the flags alone.
+    const bool y_in_rdx = in_gpr(resolve(y), Gpr::rdx);
+    if (!is_signed && bytes >= 4 && (y_in_rdx || in_gpr(resolve(x), Gpr::rdx))) {
+        const Loc factor = y_in_rdx ? loc_of(x) : by;
+        const Gpr source = factor.kind == Loc::Kind::kGpr ? factor.gpr : use_gpr(y_in_rdx ? x : y);
+        const Gpr h = temp();
+        const Gpr l = low_wanted ? temp() : h;
+        a().mulx(bytes, h, l, source);
+        low_part_ = false;
+        if (low_wanted)
+            finish(low, l);
+        finish(high, h);
+        return;
     }
     // Results in the two temporaries that save rax and rdx.
     if (by.kind == Loc::Kind::kImm)

@@ -396,6 +396,10 @@ void BlockCompiler::describe(ValueId f, DescWriter &out) {
         row(DescKind::kZf, 1);
         describe(flags.args[1], out);
         break;
+    case Op::f_of:
+        row(DescKind::kOf, 1);
+        describe(flags.args[1], out);
+        break;
     case Op::f_mulo: row(DescKind::kMulO, 2); break;
     default: out.kind(DescKind::kState); break;
     }

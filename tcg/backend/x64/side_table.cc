@@ -161,6 +161,10 @@ std::uint32_t evaluate(const Layout &layout, const VcpuHead *state, const std::u
         const bool b = loc() & 1;
         return with(older(), kZF, b);
     }
+    case DescKind::kOf: {
+        const bool b = loc() & 1;
+        return with(older(), kOF, b);
+    }
     case DescKind::kMulO: {
         const std::uint32_t flags = compute_flags(cc_op(FlagsKind::kLogic, bytes), loc(), 0, 0);
         return with(flags, kCF | kOF, loc() & 1);

@@ -29,7 +29,7 @@ enum class DescKind : std::uint8_t {
     kAdc, kSbb, ///< (loc r, loc b, descriptor whose carry counts)
     kInc, kDec, ///< (loc r, descriptor whose carry counts)
     kShl, kShr, kSar, kRol, kRor, kRcl, kRcr, ///< (loc a, loc n, older descriptor)
-    kBit, kZf,  ///< (loc b, older descriptor)
+    kBit, kZf, kOf, ///< (loc b, older descriptor)
     kMulO,    ///< (loc r, loc b)
 };
 

@@ -243,7 +243,7 @@ class RandomBlock {
                 op(Op::f_bit, Type::kFlags, 0, 0, n, f);
                 return;
             case 3:
-                op(Op::f_zf, Type::kFlags, 0, 0, n, f);
+                op(random_.below(2) ? Op::f_zf : Op::f_of, Type::kFlags, 0, 0, n, f);
                 return;
             default:
                 op(kByCount[random_.below(std::size(kByCount))], t, 0, 0, a, n, f);
