@@ -37,8 +37,8 @@ private:
     struct Undo {
         std::uint8_t *host;
         unsigned size;
-        std::uint8_t old_bytes[16];
-        std::uint8_t interpreted[16];
+        std::uint8_t old_bytes[32];
+        std::uint8_t interpreted[32];
     };
     bool comparable(const tcg::ir::Block &block) const;
     std::string compare_state(const std::vector<std::uint8_t> &interpreted) const;

@@ -245,7 +245,7 @@ void TcgVcpu::store_piece(const DataPage &page, unsigned size, const std::uint8_
 
 void TcgVcpu::slow_load(std::uint64_t address, unsigned size, unsigned flags, void *data) {
     TcgCounters::bump(counters_.slow_loads);
-    if ((flags & kMemAlign16) && (address & 15)) {
+    if ((flags & kMemAlign16) && (address & (size - 1))) {
         frontend_->raise_alignment(address);
         return;
     }
@@ -268,7 +268,7 @@ void TcgVcpu::slow_load(std::uint64_t address, unsigned size, unsigned flags, vo
 
 void TcgVcpu::slow_store(std::uint64_t address, unsigned size, unsigned flags, const void *data) {
     TcgCounters::bump(counters_.slow_stores);
-    if ((flags & kMemAlign16) && (address & 15)) {
+    if ((flags & kMemAlign16) && (address & (size - 1))) {
         frontend_->raise_alignment(address);
         return;
     }
@@ -298,7 +298,7 @@ void TcgVcpu::slow_store(std::uint64_t address, unsigned size, unsigned flags, c
 
 void *TcgVcpu::probe_write(std::uint64_t address, unsigned size, unsigned flags) {
     TcgCounters::bump(counters_.slow_stores);
-    if ((flags & kMemAlign16) && (address & 15)) {
+    if ((flags & kMemAlign16) && (address & (size - 1))) {
         frontend_->raise_alignment(address);
         return nullptr;
     }

@@ -392,6 +392,9 @@ CpuAvailability CpuAvailability::translator() {
     for (const FeatureRow& row : kFeatures)
         set_feature(available.features, row.feature,
                     row.translated == 1 || (row.translated == 2 && host_has(row.feature)));
+    // AVX instructions are translated with ones of AVX2.
+    if (!host_has(F::k_avx2))
+        set_feature(available.features, F::k_avx, false);
     return available;
 }
 

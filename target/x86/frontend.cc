@@ -62,6 +62,8 @@ constexpr FeaturePair kFeaturePairs[] = {
     {CpuFeature::k_smap, Feature::kSmap},
     {CpuFeature::k_clflushopt, Feature::kClflushopt},
     {CpuFeature::k_clwb, Feature::kClwb},
+    {CpuFeature::k_vaes, Feature::kVaes},
+    {CpuFeature::k_vpclmulqdq, Feature::kVpclmul},
     {CpuFeature::k_sha_ni, Feature::kSha},
     {CpuFeature::k_gfni, Feature::kGfni},
     {CpuFeature::k_rdpid, Feature::kRdpid},

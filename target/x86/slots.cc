@@ -21,6 +21,9 @@ constexpr std::array<SlotInfo, kSlotCount> make_table() {
     constexpr std::string_view kFpr[] = {"fpr0", "fpr1", "fpr2", "fpr3", "fpr4", "fpr5", "fpr6", "fpr7"};
     constexpr std::string_view kFprHigh[] = {"fpr0_high", "fpr1_high", "fpr2_high", "fpr3_high",
                                              "fpr4_high", "fpr5_high", "fpr6_high", "fpr7_high"};
+    constexpr std::string_view kYmmHigh[] = {
+        "ymm0_high", "ymm1_high", "ymm2_high",  "ymm3_high",  "ymm4_high",  "ymm5_high",  "ymm6_high",  "ymm7_high",
+        "ymm8_high", "ymm9_high", "ymm10_high", "ymm11_high", "ymm12_high", "ymm13_high", "ymm14_high", "ymm15_high"};
     std::array<SlotInfo, kSlotCount> table{};
     const auto put = [&table](unsigned slot, std::string_view name, std::size_t offset, Type type) {
         table[slot] = {name, static_cast<std::uint32_t>(offset), type};
@@ -28,6 +31,7 @@ constexpr std::array<SlotInfo, kSlotCount> make_table() {
     for (unsigned n = 0; n < 16; n++) {
         put(kSlotGpr + n, kGpr[n], offsetof(CpuState, gpr) + 8 * n, Type::kI64);
         put(kSlotXmm + n, kXmm[n], offsetof(CpuState, xmm) + sizeof(VectorRegister) * n, Type::kV128);
+        put(kSlotYmmHigh + n, kYmmHigh[n], offsetof(CpuState, xmm) + sizeof(VectorRegister) * n + 16, Type::kV128);
     }
     for (unsigned n = 0; n < kSegCount; n++) {
         put(kSlotSegBase + n, kBase[n], offsetof(CpuState, seg_base) + 8 * n, Type::kI64);

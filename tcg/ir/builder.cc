@@ -118,7 +118,7 @@ ValueId Builder::call(std::uint16_t helper, Type result, std::initializer_list<V
     const std::uint16_t flags = guest_.helpers[helper].flags;
     if (flags & (kHelperWritesSlots | kHelperVector)) {
         for (std::size_t i = 0; i < guest_.slots.size(); ++i) {
-            const bool vector = guest_.slots[i].type == Type::kV128;
+            const bool vector = is_vector(guest_.slots[i].type);
             if (flags & (vector ? kHelperVector : kHelperWritesSlots))
                 slot_values_[i] = kNoValue;
         }
@@ -160,7 +160,8 @@ ValueId Builder::emit(Op op, Type type, std::initializer_list<ValueId> args, std
               .imm = imm};
     std::copy(args.begin(), args.end(), inst.args.begin());
     if ((info.bits & kOpTyped) == 0 && op != Op::check_w) {
-        inst.type = op == Op::st ? block_.type_of(inst.args[1]) : info.fixed_result;
+        const bool wide = type == Type::kV256 && info.result == "v";
+        inst.type = op == Op::st ? block_.type_of(inst.args[1]) : wide ? type : info.fixed_result;
     }
     if (info.pure()) {
         if (const ValueId known = fold(inst); known != kNoValue)

@@ -42,7 +42,28 @@ bool Builder::never_taken(const Inst& inst) const {
     return !condition_holds(static_cast<Cond>(inst.aux), static_cast<std::uint32_t>(value));
 }
 
+/// The halves of a 256-bit value and their union.
+ValueId Builder::fold_halves(const Inst& inst) const {
+    const auto of = [this](ValueId v, Op op) -> const Inst* {
+        return block_.insts[v].op == op ? &block_.insts[v] : nullptr;
+    };
+    if (inst.op == Op::v_high) {
+        const Inst* join = of(inst.args[0], Op::v_join);
+        return join ? join->args[1] : kNoValue;
+    }
+    const Inst* low = inst.op == Op::v_join ? of(inst.args[0], Op::v_low) : nullptr;
+    if (!low)
+        return kNoValue;
+    const Inst* high = of(inst.args[1], Op::v_high);
+    if (high && high->args[0] == low->args[0])
+        return low->args[0];
+    const Inst* join = of(low->args[0], Op::v_join);
+    return join && join->args[1] == inst.args[1] ? low->args[0] : kNoValue;
+}
+
 ValueId Builder::fold(Inst& inst) {
+    if (is_vector_op(inst.op))
+        return fold_halves(inst);
     if (!can_eval(inst.op))
         return kNoValue;
     switch (inst.op) {

@@ -52,8 +52,10 @@ constexpr Type type_of_result(std::string_view result) {
         return Type::kI32;
     if (result == "q")
         return Type::kI64;
-    if (result == "v")
-        return Type::kV128;
+    if (result == "v" || result == "x")
+        return Type::kV128;  // v: or kV256, by Inst::type
+    if (result == "y")
+        return Type::kV256;
     if (result == "flags")
         return Type::kFlags;
     if (result == "T" || result == "none")
@@ -67,7 +69,7 @@ constexpr OpInfo row(std::string_view name, std::string_view result, std::string
         name, result, args, flags, meaning, bits_of_flags(flags), 0, type_of_result(result)};
     if (args.size() > 3)
         throw std::logic_error("more than three arguments");
-    if (args.find_first_not_of("Tbwdqvfi*") != std::string_view::npos)
+    if (args.find_first_not_of("Tbwdqvxyfi*") != std::string_view::npos)
         throw std::logic_error("unknown argument letter");
     info.arity = static_cast<std::uint8_t>(args.size());
     if (result == "T" || args.find('T') != std::string_view::npos)

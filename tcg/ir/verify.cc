@@ -13,10 +13,11 @@ bool is_int(Type type) {
     return type >= Type::kI8 && type <= Type::kI64;
 }
 bool is_value(Type type) {
-    return is_int(type) || type == Type::kV128;
+    return is_int(type) || is_vector(type);
 }
 
-bool letter_fits(char letter, Type have, Type inst_type) {
+bool letter_fits(char letter, Type have, const Inst& inst) {
+    const Type inst_type = inst.type;
     switch (letter) {
         case 'T':
             return have == inst_type;
@@ -29,7 +30,11 @@ bool letter_fits(char letter, Type have, Type inst_type) {
         case 'q':
             return have == Type::kI64;
         case 'v':
+            return op_info(inst.op).result == "v" ? have == inst_type : is_vector(have);
+        case 'x':
             return have == Type::kV128;
+        case 'y':
+            return have == Type::kV256;
         case 'f':
             return have == Type::kFlags;
         case 'i':
@@ -58,7 +63,7 @@ std::string check_args(const Block& block, ValueId index) {
             return fmt::format("argument {} is no earlier value", i);
         const char letter = inst.op == Op::call ? 'i' : info.args[i];
         const Type have = block.type_of(arg);
-        if (!letter_fits(letter, have, inst.type)) {
+        if (!letter_fits(letter, have, inst)) {
             return fmt::format("argument {} is {}, the row wants '{}'", i, type_name(have), letter);
         }
     }
@@ -92,7 +97,8 @@ std::string check_type(const Block& block, const Inst& inst, const GuestDescript
             break;
     }
     if ((info.bits & kOpTyped) == 0)
-        return inst.type == info.fixed_result ? "" : wrong();
+        return inst.type == info.fixed_result || (info.result == "v" && inst.type == Type::kV256) ? ""
+                                                                                                  : wrong();
     if (is_vector_op(inst.op))
         return is_value(inst.type) ? "" : wrong();
     return is_int(inst.type) ? "" : wrong();
@@ -196,15 +202,15 @@ std::string check_flags_loads(const Block& block, const GuestDescription& guest)
 }  // namespace
 
 std::string_view type_name(Type type) {
-    constexpr std::string_view kNames[] = {"none", "i8", "i16", "i32", "i64", "flags", "v128"};
-    return type <= Type::kV128 ? kNames[static_cast<unsigned>(type)] : "?";
+    constexpr std::string_view kNames[] = {"none", "i8", "i16", "i32", "i64", "flags", "v128", "v256"};
+    return type <= Type::kV256 ? kNames[static_cast<unsigned>(type)] : "?";
 }
 
 std::string check_inst(const Block& block, ValueId index, const GuestDescription& guest) {
     const Inst& inst = block.insts[index];
     if (inst.op >= Op::kCount)
         return at(block, index, "no such op");
-    if (inst.type > Type::kV128)
+    if (inst.type > Type::kV256)
         return at(block, index, "no such type");
     // Order matters: later checks rely on arguments that exist.
     std::string problem = check_args(block, index);

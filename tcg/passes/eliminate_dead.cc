@@ -21,7 +21,7 @@ class Liveness {
     Liveness(ir::Block& block, const GuestDescription& guest)
         : block_(block), guest_(guest), needed_(block.scratch) {
         for (std::size_t i = 0; i < guest.slots.size(); ++i) {
-            if (guest.slots[i].type == Type::kV128)
+            if (is_vector(guest.slots[i].type))
                 vector_slots_.set(i);
             if (guest.slots[i].offset == offsetof(VcpuHead, guest_mxcsr))
                 mxcsr_slots_.set(i);

@@ -66,6 +66,8 @@ void compare_floats(const FloatState &native, const FloatState &translated, Comp
     for (unsigned n = 0; n < 16; n++) {
         compare("low half of xmm", n, native.xmm[n][0], translated.xmm[n][0]);
         compare("high half of xmm", n, native.xmm[n][1], translated.xmm[n][1]);
+        compare("third lane of ymm", n, native.ymm_high[n][0], translated.ymm_high[n][0]);
+        compare("fourth lane of ymm", n, native.ymm_high[n][1], translated.ymm_high[n][1]);
     }
 }
 
@@ -118,6 +120,12 @@ std::string describe(const Snapshot &s) {
         std::snprintf(line, sizeof line, "%3s%02u=%016llx:%016llx%s", st ? "st" : "xmm", st ? n : n - 8,
                       static_cast<unsigned long long>(high), static_cast<unsigned long long>(low),
                       n % 2 == 1 ? "\n" : " ");
+        text += line;
+    }
+    for (unsigned n = 0; n < 16; n++) {
+        std::snprintf(line, sizeof line, "high%02u=%016llx:%016llx%s", n,
+                      static_cast<unsigned long long>(s.fp.ymm_high[n][1]),
+                      static_cast<unsigned long long>(s.fp.ymm_high[n][0]), n % 2 == 1 ? "\n" : " ");
         text += line;
     }
     return text;

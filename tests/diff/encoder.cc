@@ -57,13 +57,21 @@ void put_prefixes(const Row &row, CodeSize size, Random &random, Bytes &bytes) {
     }
 }
 
-void put_vex(const Row &row, Random &random, Bytes &bytes) {
+void put_vex(const Row &row, CodeSize size, Random &random, Bytes &bytes) {
     const std::uint32_t prefix = row.selection & sel::prefix_mask;
     const unsigned pp = prefix == sel::p66 ? 1 : prefix == sel::pF3 ? 2 : prefix == sel::pF2 ? 3 : 0;
-    const unsigned l = (row.selection & sel::l_mask) == sel::l1 ? 1 : 0;
+    const std::uint32_t length = row.selection & sel::l_mask, wide = row.selection & sel::w_mask;
+    const unsigned l = length == 0 ? random.below(2) : length == sel::l1 ? 1 : 0;
+    const unsigned w = wide == 0 ? random.below(2) : wide == sel::w1 ? 1 : 0;
+    bool second = false;
+    for (const OperandSpec &operand : row.operands) {
+        second = second || operand.kind == OperandKind::kVecVex || operand.kind == OperandKind::kVexReg;
+    }
+    const unsigned vvvv = second || random.one_in(30) ? random.below(16) : 15;
+    const unsigned extended = size == CodeSize::k64 ? random.below(8) : random.below(2);
     bytes.put(0xc4);
-    bytes.put((0xe0 & ~(random.below(8) << 5)) | static_cast<unsigned>(row.map));
-    bytes.put(random.below(2) << 7 | random.below(16) << 3 | l << 2 | pp);
+    bytes.put((0xe0 & ~(extended << 5)) | static_cast<unsigned>(row.map));
+    bytes.put(w << 7 | vvvv << 3 | l << 2 | pp);
 }
 
 void put_opcode(const Row &row, Random &random, Bytes &bytes) {
@@ -91,14 +99,14 @@ void put_opcode(const Row &row, Random &random, Bytes &bytes) {
     }
 }
 
-/// An address for an access of up to 16 bytes: mostly inside, now and then across a boundary or outside.
+/// An address for an access of up to 32 bytes: mostly inside, now and then across a boundary or outside.
 std::uint64_t pick_address(Random &random) {
     switch (random.below(20)) {
-    case 0: return kDataAddress + 0x1000 - 1 - random.below(15);
+    case 0: return kDataAddress + 0x1000 - 1 - random.below(31);
     case 1: return kReadOnlyAddress - 8 + random.below(0x1000);
     case 2: return kReadOnlyAddress + kReadOnlySize - random.below(20);
     case 3: return kDataAddress + random.below(0x1800);
-    default: return kDataAddress + 64 + (random.below(0x1800) & ~15u);
+    default: return kDataAddress + 64 + (random.below(0x1800) & (random.one_in(2) ? ~15u : ~31u));
     }
 }
 
@@ -120,6 +128,22 @@ void aim(Encoded &e, Snapshot &s, CodeSize size, std::uint64_t target) {
         s.gpr[m.index] = offset >> m.scale;
     } else if (m.index != kNoReg) {
         s.gpr[m.index] = offset / (1 + (1u << m.scale));
+    }
+}
+
+/// A gather's: mostly small indices off a base in the arena, some elements masked.
+void aim_gather(const Encoded &e, Snapshot &s, Random &random) {
+    const MemRef &m = e.insn.mem;
+    if (m.base != kNoReg) {
+        s.gpr[m.base] = kDataAddress + 0x800 - static_cast<std::uint64_t>(m.disp);
+    }
+    const bool far = random.one_in(10);
+    for (auto *lanes : {&s.fp.xmm[m.index], &s.fp.ymm_high[m.index]}) {
+        for (std::uint64_t &lane : *lanes) {
+            const std::uint64_t index = random.below(128) - 64ull;
+            const bool wide = e.insn.opcode == 0x91 || e.insn.opcode == 0x93;
+            lane = far ? lane : wide ? index : (index & 0xffffffff) | (random.below(128) - 64ull) << 32;
+        }
     }
 }
 
@@ -210,6 +234,12 @@ void random_float_state(FloatState &f, Random &random) {
             lane = interesting_float(random);
         }
     }
+    const bool zero = random.one_in(8);
+    for (auto &lanes : f.ymm_high) {
+        for (std::uint64_t &lane : lanes) {
+            lane = zero ? 0 : interesting_float(random);
+        }
+    }
     random_x87(f, random, random.one_in(2));
     f.mxcsr = 0x1f80 | (random.below(4) << 13) | (random.next() & 0x3f);
     if (random.one_in(3)) {
@@ -240,7 +270,7 @@ std::optional<Encoded> encode_row(RowId id, CodeSize size, FeatureSet features, 
         Encoded e;
         Bytes bytes(e);
         if ((row.selection & sel::vex) != 0) {
-            put_vex(row, random, bytes);
+            put_vex(row, size, random, bytes);
         } else {
             put_prefixes(row, size, random, bytes);
         }
@@ -290,7 +320,7 @@ Snapshot random_state(Encoded &e, CodeSize size, Random &random) {
             s.gpr[kRdx] = random.one_in(2) ? 0 : ~0ull;
         }
     }
-    constexpr unsigned kFloating = kRowX87 | kRowMmx | kRowSse | kRowFpuSave;
+    constexpr unsigned kFloating = kRowX87 | kRowMmx | kRowSse | kRowFpuSave | kRowAvx;
     if ((row.flags & kFloating) != 0 || row.mnemonic == "wait") {
         random_float_state(s.fp, random);
     }
@@ -302,12 +332,14 @@ Snapshot random_state(Encoded &e, CodeSize size, Random &random) {
             s.gpr[length] = random.one_in(4) ? s.gpr[length] : random.below(40) - 20ull;
         }
     }
-    if (row.mnemonic == "maskmovq" || row.mnemonic == "maskmovdqu") {
+    if (row.mnemonic == "maskmovq" || row.mnemonic == "maskmovdqu" || row.mnemonic == "vmaskmovdqu") {
         s.gpr[kRdi] = local(pick_address(random));
     }
     s.gpr[kRbp] = local(kDataAddress + 0x400 + (random.below(0x1000) & ~7u));
     s.gpr[kRsp] = local(kDataAddress + 0x400 + (random.below(0x1000) & ~7u));
-    if (e.insn.mem_form() && !random.one_in(40)) {
+    if (row.operands[1].kind == OperandKind::kVsib) {
+        aim_gather(e, s, random);
+    } else if (e.insn.mem_form() && !random.one_in(40)) {
         // AMD CPUs take the memory operands of SHA at any address, Intel's want them aligned.
         const std::uint64_t aligned = row.mnemonic.starts_with("sha") ? ~std::uint64_t{15} : ~std::uint64_t{0};
         aim(e, s, size, pick_address(random) & aligned);

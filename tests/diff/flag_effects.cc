@@ -43,6 +43,7 @@ constexpr Effect kEffects[] = {
     {"ucomiss", 0, kAll, 0}, {"ucomisd", 0, kAll, 0}, {"comiss", 0, kAll, 0}, {"comisd", 0, kAll, 0},
     {"ptest", 0, kAll, 0}, {"pcmpestri", 0, kAll, 0}, {"pcmpestrm", 0, kAll, 0}, {"pcmpistri", 0, kAll, 0},
     {"pcmpistrm", 0, kAll, 0},
+    {"testps", 0, kAll, 0}, {"testpd", 0, kAll, 0},
     {"loope", kZF, 0, 0}, {"loopne", kZF, 0, 0}, {"into", kOF, 0, 0},
 };
 
@@ -81,7 +82,8 @@ FlagEffects flag_effects(const Insn &insn) {
         return {flags_of_condition(insn.opcode & 15), 0, 0};
     }
     for (const Effect &effect : kEffects) {
-        if (effect.mnemonic == row.mnemonic) {
+        const bool vex = row.mnemonic.starts_with('v') && effect.mnemonic == row.mnemonic.substr(1);
+        if (effect.mnemonic == row.mnemonic || vex) {
             FlagEffects effects{effect.reads, effect.defines, effect.undefines};
             refine_constant_shift(insn, effects);
             return effects;

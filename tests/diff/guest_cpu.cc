@@ -70,6 +70,9 @@ void set_float_state(CpuState &s, const FloatState &f) {
     }
     image.xmm = f.xmm;
     take_fxsave(s, true, true, image);
+    for (unsigned n = 0; n < 16; n++) {
+        s.xmm[n].lane[2] = f.ymm_high[n][0], s.xmm[n].lane[3] = f.ymm_high[n][1];
+    }
 }
 
 FloatState get_float_state(const CpuState &s) {
@@ -84,6 +87,9 @@ FloatState get_float_state(const CpuState &s) {
         f.sign_exponent[n] = image.st[n].sign_exponent;
     }
     f.xmm = image.xmm;
+    for (unsigned n = 0; n < 16; n++) {
+        f.ymm_high[n] = {s.xmm[n].lane[2], s.xmm[n].lane[3]};
+    }
     return f;
 }
 
@@ -157,6 +163,7 @@ void GuestCpu::set_state(const Snapshot &before, CodeSize size) {
     s.cr0 = kCr0PE | kCr0ET | kCr0NE | kCr0WP | kCr0PG;
     s.cr3 = kPml4;
     s.cr4 = kCr4PAE | kCr4OSFXSR | kCr4OSXMMEXCPT | kCr4FSGSBASE | kCr4OSXSAVE;
+    s.xcr0 = 7;
     s.efer = kEferLME | kEferLMA | kEferNXE | kEferSCE;
     s.gdt = {kGdt, 0x7f};
     s.ldt = {0x50, 0x82, 0xfff};
@@ -295,7 +302,7 @@ void GuestCpu::disturb_x87() {
 
 void GuestCpu::load(void *state, std::uint64_t address, unsigned size, unsigned flags, void *data) {
     GuestCpu &cpu = of(state);
-    if ((flags & tcg::kMemAlign16) != 0 && (address & 15) != 0) {
+    if ((flags & tcg::kMemAlign16) != 0 && (address & (size - 1)) != 0) {
         cpu.frontend_->raise_alignment(address);
         return;
     }
@@ -312,12 +319,12 @@ void GuestCpu::load(void *state, std::uint64_t address, unsigned size, unsigned 
 
 void GuestCpu::store(void *state, std::uint64_t address, unsigned size, unsigned flags, const void *data) {
     GuestCpu &cpu = of(state);
-    if ((flags & tcg::kMemAlign16) != 0 && (address & 15) != 0) {
+    if ((flags & tcg::kMemAlign16) != 0 && (address & (size - 1)) != 0) {
         cpu.frontend_->raise_alignment(address);
         return;
     }
     cpu.disturb_x87();
-    std::uint8_t *bytes[16];
+    std::uint8_t *bytes[32];
     for (unsigned n = 0; n < size; n++) {
         bytes[n] = cpu.translate(cpu.frontend_->wrap(address + n), true);
         if (bytes[n] == nullptr) {

@@ -28,6 +28,7 @@ constexpr Bit kBits[] = {
     {7, kEbx, 3, Feature::kBmi1},      {7, kEbx, 5, Feature::kAvx2},      {7, kEbx, 8, Feature::kBmi2},
     {7, kEbx, 10, Feature::kInvpcid},  {7, kEbx, 18, Feature::kRdseed},   {7, kEbx, 19, Feature::kAdx},
     {7, kEbx, 20, Feature::kSmap},     {7, kEbx, 23, Feature::kClflushopt}, {7, kEbx, 24, Feature::kClwb},
+    {7, kEcx, 9, Feature::kVaes},      {7, kEcx, 10, Feature::kVpclmul},
     {7, kEbx, 29, Feature::kSha},      {7, kEcx, 8, Feature::kGfni},
           {7, kEcx, 22, Feature::kRdpid},    {kExtended, kEcx, 0, Feature::kLahf64},
     {kExtended, kEcx, 5, Feature::kAbm}, {kExtended, kEcx, 6, Feature::kSse4a},

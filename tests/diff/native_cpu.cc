@@ -6,11 +6,14 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <elf.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 namespace rhea::target::x86::diff {
 namespace {
@@ -88,6 +91,37 @@ void fill(user_fpregs_struct &regs, const FloatState &f) {
     std::memcpy(regs.xmm_space, f.xmm.data(), sizeof regs.xmm_space);
 }
 
+/// The XSAVE area that PTRACE_GETREGSET shows: standard form (SDM volume 1, 13.4).
+constexpr std::size_t kXsaveHeaderAt = 512, kUpperHalvesAt = 576;
+constexpr std::uint8_t kLegacyAndAvx = 7;
+
+bool has_upper_halves(const std::vector<std::uint8_t> &area) {
+    return area.size() >= kUpperHalvesAt + sizeof(FloatState::ymm_high);
+}
+
+bool get_area(int child, std::vector<std::uint8_t> &area) {
+    area.resize(16384);
+    iovec io{area.data(), area.size()};
+    const bool ok = ptrace(PTRACE_GETREGSET, child, NT_X86_XSTATE, &io) == 0;
+    area.resize(ok ? io.iov_len : 0);
+    return ok;
+}
+
+bool set_float_state(int child, const FloatState &f) {
+    user_fpregs_struct regs;
+    fill(regs, f);
+    std::vector<std::uint8_t> area;
+    if (!get_area(child, area) || !has_upper_halves(area)) {
+        return ptrace(PTRACE_SETFPREGS, child, nullptr, &regs) == 0;
+    }
+    constexpr std::size_t kKernelsOwn = 464; // from there on the legacy area says what the kernel's XSAVE has
+    std::memcpy(area.data(), &regs, kKernelsOwn);
+    area[kXsaveHeaderAt] |= kLegacyAndAvx;
+    std::memcpy(&area[kUpperHalvesAt], f.ymm_high.data(), sizeof f.ymm_high);
+    iovec io{area.data(), area.size()};
+    return ptrace(PTRACE_SETREGSET, child, NT_X86_XSTATE, &io) == 0;
+}
+
 FloatState read_back(const user_fpregs_struct &regs) {
     FloatState f;
     f.used = true;
@@ -99,6 +133,19 @@ FloatState read_back(const user_fpregs_struct &regs) {
     }
     std::memcpy(f.xmm.data(), regs.xmm_space, sizeof regs.xmm_space);
     return f;
+}
+
+bool get_float_state(int child, FloatState &f) {
+    user_fpregs_struct regs;
+    if (ptrace(PTRACE_GETFPREGS, child, nullptr, &regs) != 0) {
+        return false;
+    }
+    f = read_back(regs);
+    std::vector<std::uint8_t> area;
+    if (get_area(child, area) && has_upper_halves(area) && (area[kXsaveHeaderAt] & 4) != 0) {
+        std::memcpy(f.ymm_high.data(), &area[kUpperHalvesAt], sizeof f.ymm_high);
+    }
+    return true;
 }
 
 Ending ending_of(const siginfo_t &info) {
@@ -165,9 +212,7 @@ Snapshot NativeCpu::run(Snapshot &before, CodeSize size, bool to_breakpoint) {
         return after;
     }
     fill(regs, before, size);
-    user_fpregs_struct float_regs;
-    fill(float_regs, before.fp);
-    if (before.fp.used && ptrace(PTRACE_SETFPREGS, child_, nullptr, &float_regs) != 0) {
+    if (before.fp.used && !set_float_state(child_, before.fp)) {
         return after;
     }
     if (ptrace(PTRACE_SETREGS, child_, nullptr, &regs) != 0 || !go(!to_breakpoint) ||
@@ -176,8 +221,8 @@ Snapshot NativeCpu::run(Snapshot &before, CodeSize size, bool to_breakpoint) {
         return after;
     }
     after = read_back(regs);
-    if (before.fp.used && ptrace(PTRACE_GETFPREGS, child_, nullptr, &float_regs) == 0) {
-        after.fp = read_back(float_regs);
+    if (before.fp.used) {
+        get_float_state(child_, after.fp);
     }
     if (regs.eflags & kFlagID) { // ptrace cannot clear it again, and PUSHF would show it in later cases
         stop();

@@ -15,7 +15,7 @@ bool suits_sequences(const Row &row, bool unmasking) {
     constexpr std::string_view kNot[] = {
         "push",  "pop",   "pusha",  "popa",  "leave",  "enter", "ret",  "retf",  "callf", "jmpf",     "iret",     "int",
         "int3",  "int1",  "into",   "bound", "popf",   "ins",   "outs", "in",    "out",   "cli",      "sti",      "xlat",
-        "fldcw", "fldenv", "frstor", "ldmxcsr", "maskmovq", "maskmovdqu", "shld",  "shrd",  "rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase", "les",  "lds",   "lss",   "lfs",      "lgs",      "ud0",
+        "fldcw", "fldenv", "frstor", "ldmxcsr", "maskmovq", "maskmovdqu", "vmaskmovdqu", "vldmxcsr", "shld",  "shrd",  "rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase", "les",  "lds",   "lss",   "lfs",      "lgs",      "ud0",
         "ud1",   "ud2",   "rdpmc",  "rsm",   "clac",   "stac",  "div",  "idiv",  "std",   "cld"};
     constexpr std::uint16_t kFlags = kRowPriv | kRowNatural | kRowRandom | kRowFpuSave;
     const bool string = row.operands[0].kind == OperandKind::kString;

@@ -20,7 +20,7 @@ constexpr const char *ending_name(Ending ending) {
     return kNames[static_cast<unsigned>(ending)];
 }
 
-/// x87, MMX and SSE registers. Only cases of such instructions have them.
+/// x87, MMX, SSE and AVX registers. Only cases of such instructions have them.
 struct FloatState {
     bool used = false;
     std::uint16_t fcw = 0x37f, fsw = 0; ///< with TOP
@@ -29,6 +29,7 @@ struct FloatState {
     std::array<std::uint64_t, 8> mantissa{}; ///< ST(0) first
     std::array<std::uint16_t, 8> sign_exponent{};
     std::array<std::array<std::uint64_t, 2>, 16> xmm{};
+    std::array<std::array<std::uint64_t, 2>, 16> ymm_high{}; ///< zero where the host has no AVX
     bool operator==(const FloatState &) const = default;
 };
 

@@ -21,8 +21,8 @@ struct TranslationBlock;
 /// Slow paths: C++ functions that generated code reaches when the inline TLB check misses. They get the canonical
 /// state address. On a guest fault they return with head.exception_pending set (fault details are the frontend's).
 struct MemoryCallbacks {
-    /// `size` 1, 2, 4, 8, 10 (x87) or 16; `flags` are MemFlags (a misaligned kMemAlign16 access always comes here). The value (or the low/high halves for 16 bytes) goes to/comes from
-    /// `data` (16 bytes). Fills the TLB where it can.
+    /// `size` 1, 2, 4, 8, 10 (x87), 16 or 32; `flags` are MemFlags (a misaligned kMemAlign16 access always comes here). The
+    /// value goes to/comes from `data` (32 bytes). Fills the TLB where it can.
     void (*load)(void *state, std::uint64_t address, unsigned size, unsigned flags, void *data);
     void (*store)(void *state, std::uint64_t address, unsigned size, unsigned flags, const void *data);
     /// Makes sure that the address may be written and returns its host pointer; null with exception_pending set on a

@@ -156,6 +156,7 @@ private:
     ValueId fold_binary(const Inst &inst);
     ValueId fold_width(Inst &inst);
     ValueId fold_flags(Inst &inst);
+    ValueId fold_halves(const Inst &inst) const;
     bool never_taken(const Inst &inst) const;
     bool known_bits(ValueId v, std::uint64_t &value) const; ///< constant integer or constant flags
     ValueId any_flags();

@@ -110,7 +110,8 @@ static_assert(sizeof(VcpuHead) == 80);
 struct VcpuCold {
     std::uint64_t window = 0;          ///< address of the window to run in (context and mode), set by C++
     std::uint64_t spill[32] = {};      ///< the back end's spill slots
-    alignas(32) std::uint8_t vector_spill[16][16] = {};
+    alignas(32) std::uint8_t vector_spill[16][32] = {};
+    alignas(32) std::uint8_t vector_save[16][32] = {}; ///< pinned vector registers while a slow path runs
     std::uint64_t host_regs[16] = {};  ///< integer registers as slow paths saved them, by host register number
     std::uint64_t exit_site = 0;       ///< which exit generated code left by (see CodeExit)
     std::uint64_t slow_site = 0;       ///< host return address of the slow path being served

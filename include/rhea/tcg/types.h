@@ -7,16 +7,18 @@
 
 namespace rhea::tcg {
 
-enum class Type : std::uint8_t { kNone, kI8, kI16, kI32, kI64, kFlags, kV128 };
+enum class Type : std::uint8_t { kNone, kI8, kI16, kI32, kI64, kFlags, kV128, kV256 };
 
 constexpr unsigned type_bytes(Type type) {
-    constexpr unsigned kBytes[] = {0, 1, 2, 4, 8, 4, 16};
+    constexpr unsigned kBytes[] = {0, 1, 2, 4, 8, 4, 16, 32};
     return kBytes[static_cast<unsigned>(type)];
 }
 constexpr unsigned type_bits(Type type) { return type_bytes(type) * 8; }
 constexpr Type int_type(unsigned bytes) {
     return bytes == 1 ? Type::kI8 : bytes == 2 ? Type::kI16 : bytes == 4 ? Type::kI32 : Type::kI64;
 }
+
+constexpr bool is_vector(Type type) { return type == Type::kV128 || type == Type::kV256; }
 
 /// Index into GuestDescription::slots.
 using Slot = std::uint16_t;
@@ -30,7 +32,7 @@ inline constexpr std::uint32_t kArithFlags = kCF | kPF | kAF | kZF | kSF | kOF;
 
 /// Inst::aux of loads and stores.
 enum MemFlags : std::uint16_t {
-    kMemAlign16 = 1,   ///< #GP(0) when the address is not a multiple of 16
+    kMemAlign16 = 1,   ///< #GP(0) when the address is not a multiple of 16 (v256: of 32)
     kMemWriteIntent = 2, ///< a load that is followed by a store to the same place: faults as a write
 };
 

@@ -158,6 +158,7 @@ private:
             return false;
         }
         insn_.vex = true;
+        insn_.vex_w = insn_.rex_w();
         insn_.vex_register = static_cast<std::uint8_t>((~second >> 3) & 15);
         if (!mode_.code64) {
             insn_.rex = 0; // R, X, B select LES/LDS there; W is ignored for general registers
@@ -207,7 +208,7 @@ private:
                field(sel::rm_mask, sel::rm_shift, insn_.modrm & 7) &&
                (mode == 0 || (mode == sel::o64) == mode_.code64) &&
                (length == 0 || (length == sel::l1) == (insn_.vex_length != 0)) &&
-               (wide == 0 || (wide == sel::w1) == insn_.rex_w()) && mode_.features.has(row.feature);
+               (wide == 0 || (wide == sel::w1) == (insn_.vex ? insn_.vex_w : insn_.rex_w())) && mode_.features.has(row.feature);
     }
 
     bool select_row() {
@@ -246,6 +247,11 @@ private:
         case OperandSize::kQ: return 8;
         case OperandSize::kT: return 10;
         case OperandSize::kDq: return 16;
+        case OperandSize::kQq: return 32;
+        case OperandSize::kX: return static_cast<std::uint8_t>(16 << insn_.vex_length);
+        case OperandSize::kXh: return static_cast<std::uint8_t>(8 << insn_.vex_length);
+        case OperandSize::kXq: return static_cast<std::uint8_t>(4 << insn_.vex_length);
+        case OperandSize::kXe: return static_cast<std::uint8_t>(2 << insn_.vex_length);
         case OperandSize::kV: return insn_.operand_size;
         case OperandSize::kZ: return insn_.operand_size == 8 ? 4 : insn_.operand_size;
         case OperandSize::kY: return mode_.code64 && insn_.rex_w() ? 8 : 4;
@@ -263,6 +269,9 @@ private:
 
     /// False: not an instruction after all (register where memory is wanted, a control register that is not).
     bool operands() {
+        for (const OperandSpec &spec : insn_.row().operands) {
+            vector_index_ = vector_index_ || spec.kind == OperandKind::kVsib;
+        }
         if (insn_.has_modrm && insn_.modrm < 0xc0 && !ignores_memory_form()) {
             memory_form();
         }
@@ -360,6 +369,10 @@ private:
         case OperandKind::kString: op.kind = Kind::kString; return true;
         case OperandKind::kVecReg: return fixed(Kind::kXmm, insn_.reg_field());
         case OperandKind::kVecRm: return rm(Kind::kXmm);
+        case OperandKind::kVecImm:
+            insn_.imm = reader_.unsigned_value(1);
+            return fixed(Kind::kXmm, (insn_.imm >> 4) & (mode_.code64 ? 15u : 7u));
+        case OperandKind::kVsib: op.kind = Kind::kMem; return insn_.mem.index != kNoReg;
         case OperandKind::kVecVex: return fixed(Kind::kXmm, insn_.vex_register & (mode_.code64 ? 15u : 7u));
         case OperandKind::kMmxReg: return fixed(Kind::kMmx, (insn_.modrm >> 3) & 7);
         case OperandKind::kMmxRm:
@@ -380,6 +393,7 @@ private:
         MemRef &m = insn_.mem;
         if (insn_.address_size == 2) {
             memory_form16();
+            m.index = vector_index_ ? kNoReg : m.index;
             return;
         }
         const unsigned mod = insn_.modrm >> 6;
@@ -387,7 +401,7 @@ private:
         if (base == 4) {
             const std::uint8_t sib = reader_.u8();
             const unsigned index = ((sib >> 3) & 7) | ((insn_.rex & 2) << 2);
-            m.index = index == 4 ? kNoReg : static_cast<std::uint8_t>(index);
+            m.index = index == 4 && !vector_index_ ? kNoReg : static_cast<std::uint8_t>(index);
             m.scale = sib >> 6;
             base = sib & 7;
             if (base == 5 && mod == 0) {
@@ -436,7 +450,7 @@ private:
     Reader reader_;
     const DecodeMode &mode_;
     Insn &insn_;
-    bool prefix67_ = false;
+    bool prefix67_ = false, vector_index_ = false;
 };
 
 } // namespace

@@ -50,6 +50,7 @@ struct Insn {
     RepKind rep = RepKind::kNone; ///< last of F3/F2
     bool lock = false, prefix66 = false, has_modrm = false, vex = false;
     std::uint8_t vex_register = 0, vex_length = 0;
+    bool vex_w = false;           ///< in every mode; rex is 0 outside 64-bit code
     std::array<Operand, 4> operands;
     MemRef mem;
     std::uint64_t imm = 0;        ///< sign-extended where the notation says so; relative displacement

@@ -17,11 +17,11 @@ enum class OpcodeMap : std::uint8_t { kOneByte, k0F, k0F38, k0F3A, kCount };
 enum class OperandKind : std::uint8_t {
     kNone, kRm, kRmWordMem, kRmByteMem, kMem, kReg, kSeg, kCr, kDr, kVexReg, kOpcodeReg, kFixedRax, kFixedRcx, kFixedRdx, kOne,
     kFixedEs, kFixedCs, kFixedSs, kFixedDs, kFixedFs, kFixedGs, kImm, kImmSigned8, kImmZ, kImmV, kRel8, kRelZ, kFarImm,
-    kMoffs, kString, kVecReg, kVecRm, kVecVex, kMmxReg, kMmxRm, kFixedSt0, kStRm,
+    kMoffs, kString, kVecReg, kVecRm, kVecVex, kVecImm, kVsib, kMmxReg, kMmxRm, kFixedSt0, kStRm,
 };
 
-/// b w d q t(10) dq(16): fixed. v: operand size; z: at most 32 bits; y: at least 32 bits; mode: 64 in 64-bit mode, else 32.
-enum class OperandSize : std::uint8_t { kZero, kB, kW, kD, kQ, kT, kDq, kV, kZ, kY, kMode };
+/// x: 16 bytes, or 32 with VEX.L; xh, xq, xe: half, quarter, eighth of it. b w d q t(10) dq(16) qq(32): fixed. v: operand size; z: at most 32 bits; y: at least 32 bits; mode: 64 in 64-bit mode, else 32.
+enum class OperandSize : std::uint8_t { kZero, kB, kW, kD, kQ, kT, kDq, kQq, kV, kZ, kY, kMode, kX, kXh, kXq, kXe };
 
 struct OperandSpec {
     OperandKind kind;

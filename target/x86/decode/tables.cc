@@ -8,10 +8,14 @@ namespace {
 
 using namespace sel;
 
+constexpr OperandSpec fourth_operand(unsigned flags) {
+    return (flags & kRowImm8) != 0 ? operand::Ib : (flags & kRowImmReg) != 0 ? operand::Lx : operand::_;
+}
+
 constexpr Row kAllRows[] = {
 #define RHEA_X86_ROW(map, opcode, selection, mnemonic, o1, o2, o3, flags, feature, emitter)                            \
     Row{OpcodeMap::map, opcode, flags, selection, Feature::feature, mnemonic,                                          \
-        {operand::o1, operand::o2, operand::o3}},
+        {operand::o1, operand::o2, operand::o3, fourth_operand(flags)}},
 #include "target/x86/decode/all_rows.def"
 #undef RHEA_X86_ROW
 };
@@ -110,6 +114,7 @@ constexpr bool row_needs_modrm(const Row &row) {
         case OperandKind::kDr:
         case OperandKind::kVecReg:
         case OperandKind::kVecRm:
+        case OperandKind::kVsib:
         case OperandKind::kMmxReg:
         case OperandKind::kMmxRm:
         case OperandKind::kStRm:

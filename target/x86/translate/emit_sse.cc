@@ -27,7 +27,8 @@ ValueId read_vector(Translator &t, unsigned n, bool aligned) {
     }
     const ValueId address = t.mem_address(operand.size, false);
     switch (operand.size) {
-    case 2: return t.b.emit(Op::v_from_i32, Type::kV128, {t.b.zext(t.b.load(Type::kI16, address), Type::kI32)});
+    case 1:
+    case 2: return t.b.emit(Op::v_from_i32, Type::kV128, {t.b.zext(t.b.load(tcg::int_type(operand.size), address), Type::kI32)});
     case 4: return t.b.emit(Op::v_from_i32, Type::kV128, {t.b.load(Type::kI32, address)});
     case 8: return t.b.emit(Op::v_from_i64, Type::kV128, {t.b.load(Type::kI64, address)});
     default: return t.b.load(Type::kV128, address, aligned ? tcg::kMemAlign16 : 0);
@@ -50,14 +51,15 @@ void write_vector(Translator &t, unsigned n, ValueId value) {
     t.set_slot(kSlotFprHigh + operand.reg, t.b.konst(Type::kI16, 0xffff));
 }
 
-ValueId vector_value(Translator &t, Op op, std::initializer_list<ValueId> args, std::uint64_t imm) {
+ValueId vector_value(Translator &t, Op op, std::initializer_list<ValueId> args, std::uint64_t imm, Type type) {
     const tcg::ir::OpInfo &info = tcg::ir::op_info(op);
+    const Type result = type == Type::kNone ? info.fixed_result : type;
     const bool checked = (t.mode & kModeFpUnmasked) != 0 && (info.bits & tcg::ir::kOpMxcsr) != 0;
     if (!checked) {
-        return t.b.emit(op, info.fixed_result, args, 0, imm);
+        return t.b.emit(op, result, args, 0, imm);
     }
     const ValueId sticky = t.call(HelperId::simd_begin, Type::kI64);
-    const ValueId value = t.b.emit(op, info.fixed_result, args, 0, imm);
+    const ValueId value = t.b.emit(op, result, args, 0, imm);
     t.call(HelperId::simd_check, Type::kNone, {sticky});
     return value;
 }
@@ -117,6 +119,13 @@ void stmxcsr(Translator &t) {
 #define RHEA_IR_VOP3(name, vex, flags, meaning)
 #define RHEA_IR_VOP1I(name, vex, flags, meaning) template void vector_op<Op::name>(Translator &);
 #define RHEA_IR_VOP2I(name, vex, flags, meaning) template void vector_op<Op::name>(Translator &);
+#define RHEA_IR_VCOUNT(name, vex, flags, meaning) template void vector_op<Op::name>(Translator &);
+#define RHEA_IR_VWIDEN(name, vex, bytes, flags, meaning) template void vector_op<Op::name>(Translator &);
+#define RHEA_IR_VNARROW(name, vex, flags, meaning) template void vector_op<Op::name>(Translator &);
+#define RHEA_IR_VFMA(name, vex, flags, meaning)
+#define RHEA_IR_VCROSS(name, vex, flags, meaning)
+#define RHEA_IR_VCROSS1I(name, vex, flags, meaning)
+#define RHEA_IR_VCROSS2I(name, vex, flags, meaning)
 #define RHEA_IR_VSHIFT(name, group, flags, meaning) template void vector_op<Op::name>(Translator &);
 #define RHEA_IR_VFROMG(name, vex, letter, flags, meaning)
 #define RHEA_IR_VFROMGI(name, vex, letter, flags, meaning)

@@ -16,7 +16,9 @@ void write_vector(Translator &t, unsigned n, ValueId value);
 void enter_mmx(Translator &t);
 bool is_mmx(const Operand &operand);
 /// Emits a vector row; where SIMD exceptions are unmasked also the check for #XM.
-ValueId vector_value(Translator &t, Op op, std::initializer_list<ValueId> args, std::uint64_t imm = 0);
+/// type: the row's own, or kV256.
+ValueId vector_value(Translator &t, Op op, std::initializer_list<ValueId> args, std::uint64_t imm = 0,
+                     Type type = Type::kNone);
 
 // ---- SSE, SSE2 (emit_sse.cc) ----
 template <Op kOp> void vector_op(Translator &t);
@@ -45,6 +47,31 @@ void insert_single(Translator &t);
 template <Op kOp> void with_xmm0(Translator &t);
 template <bool kExplicit> void string_index(Translator &t);
 template <bool kExplicit> void string_mask(Translator &t);
+
+// ---- AVX, AVX2, FMA, F16C (emit_avx.cc, emit_avx_move.cc, emit_avx_memory.cc) ----
+/// Operand n: v256 where it has 32 bytes, else as read_vector. Any address will do unless aligned.
+ValueId read_avx(Translator &t, unsigned n, bool aligned = false);
+/// A v128 clears the upper half.
+void write_avx(Translator &t, unsigned reg, ValueId value);
+template <Op kOp> void avx_op(Translator &t);
+template <Op kOp> void avx_fused(Translator &t);
+template <Op kOp> void avx_compare(Translator &t);
+template <Op kOp32, Op kOp64> void avx_from_integer(Translator &t);
+template <Op kOp32, Op kOp64> void avx_insert_lane(Translator &t);
+template <bool kExplicit> void avx_string_mask(Translator &t);
+void avx_insert_single(Translator &t);
+void avx_to_half_precision(Translator &t);
+template <bool kAligned> void avx_move(Translator &t);
+void avx_move_scalar(Translator &t);
+void avx_move_quad(Translator &t);
+template <bool kHigh> void avx_load_half(Translator &t);
+void avx_broadcast_half(Translator &t);
+void avx_insert_half(Translator &t);
+void avx_extract_half(Translator &t);
+void avx_zero_upper(Translator &t);
+void avx_zero_all(Translator &t);
+template <unsigned kElement> void avx_mask_move(Translator &t);
+template <unsigned kElement, unsigned kIndex> void avx_gather(Translator &t);
 
 // ---- MMX (emit_mmx.cc) ----
 void mmx_shuffle(Translator &t);

@@ -53,6 +53,11 @@ public:
     void set_reg(unsigned number, unsigned size, ValueId value, bool high = false);
     ValueId slot(unsigned number) { return b.get(static_cast<tcg::Slot>(number)); }
     void set_slot(unsigned number, ValueId value) { b.set(static_cast<tcg::Slot>(number), value); }
+    /// Zero, one value a block.
+    ValueId vector_zero() {
+        zero_ = zero_ == kNoValue ? b.emit(Op::v_zero, Type::kV128) : zero_;
+        return zero_;
+    }
     ValueId gpr(unsigned number) { return slot(kSlotGpr + number); }
     void set_gpr(unsigned number, ValueId value) { set_slot(kSlotGpr + number, value); }
     ValueId seg_base(unsigned segment) { return slot(kSlotSegBase + segment); }
@@ -150,7 +155,7 @@ private:
 
     const bool single_mode_;
     bool sti_ = false, after_sti_ = false, together_ = false, ended_ = false;
-    ValueId mem_offset_ = kNoValue, mem_linear_ = kNoValue;
+    ValueId mem_offset_ = kNoValue, mem_linear_ = kNoValue, zero_ = kNoValue;
 };
 
 using Emitter = void (*)(Translator &);

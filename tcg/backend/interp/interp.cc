@@ -28,6 +28,30 @@ constexpr VectorRow kVectorRows[] = {
 #undef RHEA_IR_OP
 };
 
+constexpr HalvesRule kHalves[] = {
+#define RHEA_IR_OP(name, result, args, flags, meaning) HalvesRule{},
+#define RHEA_IR_VOP1(name, vex, flags, meaning) HalvesRule{},
+#define RHEA_IR_VOP2(name, vex, flags, meaning) HalvesRule{},
+#define RHEA_IR_VOP3(name, vex, flags, meaning) HalvesRule{},
+#define RHEA_IR_VOP1I(name, vex, flags, meaning) HalvesRule{},
+#define RHEA_IR_VOP2I(name, vex, flags, meaning) HalvesRule{},
+#define RHEA_IR_VCOUNT(name, vex, flags, meaning) HalvesRule{Halves::kCount, 0},
+#define RHEA_IR_VWIDEN(name, vex, bytes, flags, meaning) HalvesRule{Halves::kWiden, bytes},
+#define RHEA_IR_VNARROW(name, vex, flags, meaning) HalvesRule{Halves::kNarrow, 0},
+#define RHEA_IR_VFMA(name, vex, flags, meaning) HalvesRule{},
+#define RHEA_IR_VCROSS(name, vex, flags, meaning) HalvesRule{Halves::kCross, 0},
+#define RHEA_IR_VCROSS1I(name, vex, flags, meaning) HalvesRule{Halves::kCross, 0},
+#define RHEA_IR_VCROSS2I(name, vex, flags, meaning) HalvesRule{Halves::kCross, 0},
+#define RHEA_IR_VSHIFT(name, group, flags, meaning) HalvesRule{},
+#define RHEA_IR_VFROMG(name, vex, letter, flags, meaning) HalvesRule{},
+#define RHEA_IR_VFROMGI(name, vex, letter, flags, meaning) HalvesRule{},
+#define RHEA_IR_VTOG(name, vex, letter, flags, meaning) HalvesRule{},
+#define RHEA_IR_VTOGI(name, vex, letter, flags, meaning) HalvesRule{},
+#define RHEA_IR_VFLAGS(name, vex, flags, meaning) HalvesRule{},
+#include "rhea/tcg/vector_ops.def"
+#undef RHEA_IR_OP
+};
+
 /// The guest's rounding and flush modes, exceptions masked; afterwards its sticky flags.
 class MxcsrScope {
   public:
@@ -55,12 +79,14 @@ class MxcsrScope {
 class Run {
   public:
     Run(const GuestDescription& guest, std::uint32_t cold_offset, const MemoryCallbacks& callbacks,
-        VcpuHead& head, const ir::Block& block, std::vector<Value>& values)
+        VcpuHead& head, const ir::Block& block, std::vector<Value>& values,
+        std::vector<Value>& uppers)
         : guest_(guest),
           memory_(head, cold_offset, callbacks),
           head_(head),
           block_(block),
-          values_(values) {}
+          values_(values),
+          uppers_(uppers) {}
 
     CodeExit run();
 
@@ -95,12 +121,17 @@ class Run {
     bool x87_memory(const Inst& inst);
     Left x87_set_control(const Inst& inst);
     void vector(ValueId id, const Inst& inst);
+    void wide_vector(ValueId id, const Inst& inst, VectorRow row, HalvesRule rule);
+    bool is_wide(const Inst& inst) const {
+        return inst.type == Type::kV256 || (inst.arg_count > 0 && block_.type_of(inst.args[0]) == Type::kV256);
+    }
 
     const GuestDescription& guest_;
     Memory memory_;
     VcpuHead& head_;
     const ir::Block& block_;
     std::vector<Value>& values_;
+    std::vector<Value>& uppers_;     ///< upper halves of v256 values
     std::uint64_t insn_offset_ = 0;  ///< of the current guest instruction in its page
     std::uint64_t remainder_ = 0;    ///< of the last division
 };
@@ -146,9 +177,14 @@ Run::Left Run::step(ValueId id, const Inst& inst) {
             result.low = remainder_;
             return {};
         case Op::ld:
+            if (inst.type == Type::kV256)
+                return unless_fault(memory_.load_wide(low(inst, 0), inst.aux, result, uppers_[id]));
             return unless_fault(
                 memory_.load(low(inst, 0), type_bytes(inst.type), inst.aux, result));
         case Op::st:
+            if (inst.type == Type::kV256)
+                return unless_fault(memory_.store_wide(low(inst, 0), inst.aux, value(inst, 1),
+                                                       uppers_[inst.args[1]]));
             return unless_fault(
                 memory_.store(low(inst, 0), type_bytes(inst.type), inst.aux, value(inst, 1)));
         case Op::check_w:
@@ -306,19 +342,57 @@ Run::Left Run::x87_set_control(const Inst& inst) {
 }
 
 void Run::vector(ValueId id, const Inst& inst) {
-    VectorCall call{inst, any(inst, 0), any(inst, 1), any(inst, 2), {}};
-    const VectorRow row =
-        kVectorRows[static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::v_zero)];
+    VectorCall call{inst, any(inst, 0), any(inst, 1), any(inst, 2), {}, {}, {}, {}, {}, false};
+    const unsigned number = static_cast<unsigned>(inst.op) - static_cast<unsigned>(Op::v_zero);
+    const VectorRow row = kVectorRows[number];
+    if (is_wide(inst)) {
+        wide_vector(id, inst, row, kHalves[number]);
+        return;
+    }
     if (ir::op_info(inst.op).bits & ir::kOpMxcsr) {
         const MxcsrScope scope(head_);
         row(call);
     } else {
         row(call);
     }
-    if (block_.type_of(id) != Type::kV128) {
+    if (!is_vector(block_.type_of(id))) {
         call.result = {ir::low_bits(call.result.low, type_bits(block_.type_of(id))), 0};
     }
     values_[id] = call.result;
+}
+
+void Run::wide_vector(ValueId id, const Inst& inst, VectorRow row, HalvesRule rule) {
+    const auto upper = [&](unsigned i) {
+        return i < inst.arg_count ? uppers_[inst.args[i]] : Value{};
+    };
+    switch (inst.op) {
+        case Op::v_join:
+            values_[id] = value(inst, 0);
+            uppers_[id] = value(inst, 1);
+            return;
+        case Op::v_low:
+            values_[id] = value(inst, 0);
+            return;
+        case Op::v_high:
+            values_[id] = upper(0);
+            return;
+        default:
+            break;
+    }
+    VectorCall call{inst, any(inst, 0), any(inst, 1), any(inst, 2), {},
+                    upper(0), upper(1), upper(2), {}, true};
+    const bool sticky = (ir::op_info(inst.op).bits & ir::kOpMxcsr) != 0;
+    if (sticky) {
+        const MxcsrScope scope(head_);
+        run_wide(call, rule, row);
+    } else {
+        run_wide(call, rule, row);
+    }
+    const Type type = block_.type_of(id);
+    if (!is_vector(type))
+        call.result = {ir::low_bits(call.result.low, type_bits(type)), 0};
+    values_[id] = call.result;
+    uppers_[id] = call.result_upper;
 }
 
 }  // namespace
@@ -329,18 +403,21 @@ struct Interpreter::Impl {
     std::uint32_t cold_offset;
     MemoryCallbacks memory;
     std::vector<interp::Value> values;  ///< by ValueId; grows to the largest block
+    std::vector<interp::Value> uppers;  ///< the same of upper halves
 };
 
 Interpreter::Interpreter(const GuestDescription& guest, std::uint32_t cold_offset,
                          const MemoryCallbacks& memory)
-    : impl_(std::make_unique<Impl>(Impl{guest, cold_offset, memory, {}})) {}
+    : impl_(std::make_unique<Impl>(Impl{guest, cold_offset, memory, {}, {}})) {}
 Interpreter::~Interpreter() = default;
 
 CodeExit Interpreter::run(VcpuHead* state, const ir::Block& block) {
     if (impl_->values.size() < block.insts.size())
         impl_->values.resize(block.insts.size());
+    if (impl_->uppers.size() < block.insts.size())
+        impl_->uppers.resize(block.insts.size());
     return interp::Run(impl_->guest, impl_->cold_offset, impl_->memory, *state, block,
-                       impl_->values)
+                       impl_->values, impl_->uppers)
         .run();
 }
 

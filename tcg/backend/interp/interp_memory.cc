@@ -1,5 +1,6 @@
 #include "tcg/backend/interp/interp_memory.h"
 
+#include <array>
 #include <cstring>
 
 #include "tcg/ir/int_ops.h"
@@ -9,8 +10,8 @@ namespace {
 
 constexpr std::uint64_t kPageSize = 4096;
 
-bool misaligned(std::uint64_t address, unsigned flags) {
-    return (flags & kMemAlign16) && (address & 15) != 0;
+bool misaligned(std::uint64_t address, unsigned size, unsigned flags) {
+    return (flags & kMemAlign16) && (address & (size - 1)) != 0;
 }
 
 /// What the op leaves in memory.
@@ -115,7 +116,7 @@ std::uint8_t* Memory::lookup(std::uint64_t address, unsigned size, std::uint32_t
 bool Memory::load(std::uint64_t address, unsigned size, unsigned flags, Value& value) {
     value = {};
     const std::uint32_t tags = (flags & kMemWriteIntent) ? kWriteTagOffset : kReadTagOffset;
-    if (!misaligned(address, flags)) {
+    if (!misaligned(address, size, flags)) {
         if (const std::uint8_t* host = lookup(address, size, tags)) {
             copy_access(&value, host, size);
             return true;
@@ -128,7 +129,7 @@ bool Memory::load(std::uint64_t address, unsigned size, unsigned flags, Value& v
 }
 
 bool Memory::store(std::uint64_t address, unsigned size, unsigned flags, const Value& value) {
-    if (!misaligned(address, flags)) {
+    if (!misaligned(address, size, flags)) {
         if (std::uint8_t* host = lookup(address, size, kWriteTagOffset)) {
             copy_access(host, &value, size);
             return true;
@@ -138,8 +139,36 @@ bool Memory::store(std::uint64_t address, unsigned size, unsigned flags, const V
     return !faulted();
 }
 
+bool Memory::load_wide(std::uint64_t address, unsigned flags, Value& low, Value& high) {
+    constexpr unsigned kSize = 32;
+    std::array<Value, 2> pair{};
+    const std::uint8_t* host = nullptr;
+    if (!misaligned(address, kSize, flags))
+        host = lookup(address, kSize, kReadTagOffset);
+    if (host != nullptr)
+        std::memcpy(pair.data(), host, kSize);
+    else
+        callbacks_.load(&head_, address, kSize, flags, pair.data());
+    low = pair[0];
+    high = pair[1];
+    return host != nullptr || !faulted();
+}
+
+bool Memory::store_wide(std::uint64_t address, unsigned flags, const Value& low, const Value& high) {
+    constexpr unsigned kSize = 32;
+    const std::array<Value, 2> pair{low, high};
+    if (!misaligned(address, kSize, flags)) {
+        if (std::uint8_t* host = lookup(address, kSize, kWriteTagOffset)) {
+            std::memcpy(host, pair.data(), kSize);
+            return true;
+        }
+    }
+    callbacks_.store(&head_, address, kSize, flags, pair.data());
+    return !faulted();
+}
+
 bool Memory::check_write(std::uint64_t address, unsigned size, unsigned flags) {
-    if (!misaligned(address, flags) && lookup(address, size, kWriteTagOffset) != nullptr)
+    if (!misaligned(address, size, flags) && lookup(address, size, kWriteTagOffset) != nullptr)
         return true;
     callbacks_.probe_write(&head_, address, size, flags);
     return !faulted();

@@ -14,6 +14,8 @@ class Memory {
     // All return false on a guest fault: head.exception_pending is set and nothing has changed.
     bool load(std::uint64_t address, unsigned size, unsigned flags, Value& value);
     bool store(std::uint64_t address, unsigned size, unsigned flags, const Value& value);
+    bool load_wide(std::uint64_t address, unsigned flags, Value& low, Value& high);
+    bool store_wide(std::uint64_t address, unsigned flags, const Value& low, const Value& high);
     bool check_write(std::uint64_t address, unsigned size, unsigned flags);
     /// `old`: what memory held. a, b: the op's arguments behind the address.
     bool atomic(ir::Op op, std::uint64_t address, unsigned size, std::uint64_t a, std::uint64_t b,

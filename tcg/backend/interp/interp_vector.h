@@ -11,8 +11,8 @@
 
 namespace rhea::tcg::interp {
 
-/// A value of any type: integers zero-extended and flags as RFLAGS bits in `low`; v128 in both
-/// halves.
+/// A value of any type: integers zero-extended and flags as RFLAGS bits in `low`; v128, and each half
+/// of a v256, in both.
 struct Value {
     std::uint64_t low = 0, high = 0;
 };
@@ -33,7 +33,20 @@ struct VectorCall {
     const ir::Inst& inst;  ///< for aux, imm, type
     Value a, b, c;         ///< arguments, zero where the row has fewer
     Value result;          ///< an integer result goes to `low`; only the row's width of it is kept
+    // Upper halves, for rows that move lanes between halves (RHEA_IR_VCROSS and its kind) alone.
+    Value a_upper, b_upper, c_upper, result_upper;
+    bool wide = false; ///< run_wide called
+
 };
+
+/// A v256 row by halves: which, and what each half takes.
+enum class Halves : std::uint8_t { kEach, kCount, kWiden, kNarrow, kCross };
+struct HalvesRule {
+    Halves kind = Halves::kEach;
+    std::uint8_t bytes = 0; ///< kWiden
+};
+/// Runs a row on 256-bit arguments: the row's function once or twice.
+void run_wide(VectorCall& call, HalvesRule rule, void (*row)(VectorCall&));
 
 namespace rows {
 #define RHEA_IR_OP(name, result, args, flags, meaning) void name(VectorCall& call);

@@ -26,9 +26,9 @@ void with_constant(std::uint64_t imm, Body body) {
     }(std::make_integer_sequence<unsigned, kMask + 1>{});
 }
 
-/// The immediate's bits that count, by row.
+/// The immediate's bits that count, by row. Predicates above 7 have VEX forms alone.
 namespace immediate {
-constexpr unsigned cmpps = 7, cmppd = 7, cmpss = 7, cmpsd = 7;
+constexpr unsigned cmpps = 31, cmppd = 31, cmpss = 31, cmpsd = 31;
 constexpr unsigned roundps = 15, roundpd = 15, roundss = 15, roundsd = 15;
 constexpr unsigned dpps = 0xff, dppd = 0x33;
 }  // namespace immediate
@@ -52,7 +52,10 @@ constexpr unsigned dpps = 0xff, dppd = 0x33;
     void name(VectorCall& call) {                                                            \
         with_constant<immediate::name>(call.inst.imm, [&](auto imm) {                        \
             __m128 r = xmm(call.a);                                                          \
-            asm volatile(#name " %2, %1, %0" : "+x"(r) : "x"(xmm(call.b)), "i"(imm.value)); \
+            if constexpr (immediate::name != 31 || imm.value < 8)                                                  \
+                asm volatile(#name " %2, %1, %0" : "+x"(r) : "x"(xmm(call.b)), "i"(imm.value)); \
+            else                                                                             \
+                asm volatile("v" #name " %2, %1, %0, %0" : "+x"(r) : "x"(xmm(call.b)), "i"(imm.value)); \
             call.result = from_xmm(r);                                                       \
         });                                                                                  \
     }
@@ -84,6 +87,8 @@ constexpr unsigned dpps = 0xff, dppd = 0x33;
                      : "x"(xmm(call.a)), "x"(xmm(call.b)));                    \
         call.result = {(z ? kZF : 0u) | (p ? kPF : 0u) | (c ? kCF : 0u), 0};   \
     }
+#define RHEA_IR_VNARROW(name, vex, flags, meaning) RHEA_IR_VOP1(name, vex, flags, meaning)
+#define RHEA_IR_VWIDEN(name, vex, bytes, flags, meaning) RHEA_IR_VOP1(name, vex, flags, meaning)
 #include "rhea/tcg/vector_float_ops.def"
 #include "rhea/tcg/vector_sse4_float_ops.def"
 

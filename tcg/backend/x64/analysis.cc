@@ -80,7 +80,7 @@ bool clobbers_flags(const Inst &inst) {
 bool zero_extended(const Inst &inst) {
     switch (inst.op) {
     case Op::konst: return true;
-    case Op::ld: return inst.type != Type::kV128;
+    case Op::ld: return !is_vector(inst.type);
     case Op::trunc:
     case Op::get:
     case Op::call:
@@ -132,6 +132,7 @@ void Analysis::name_values() {
         for (unsigned k = 0; k < inst.arg_count; ++k)
             ++values[values[inst.args[k]].root].references;
         switch (inst.op) {
+        case Op::v_low: // the low half of the same register
         case Op::trunc: value.root = values[inst.args[0]].root; break;
         case Op::zext: {
             // Free when the producer left zeros above; a root that is wider than the argument (a trunc) did not.
@@ -154,7 +155,7 @@ void Analysis::name_values() {
         case Op::set_flags: flags = values[inst.args[0]].root; break;
         case Op::call:
             for (Slot slot = 0; slot < slot_value_.size(); ++slot) {
-                const bool vector = layout_->slots[slot].type == Type::kV128;
+                const bool vector = is_vector(layout_->slots[slot].type);
                 if (guest_->helpers[inst.aux].flags & (vector ? kHelperVector : kHelperWritesSlots))
                     slot_value_[slot] = kNoValue;
             }
@@ -391,7 +392,7 @@ void Analysis::hint_set(const Inst &inst, std::uint32_t at) {
 void Analysis::settle_hints(const Inst &inst, ValueId v, std::uint32_t barrier) {
     Value &value = values[v];
     const auto slot_of = [&](int reg) {
-        return inst.type == Type::kV128 ? layout_->xmm_slot[static_cast<unsigned>(reg)]
+        return is_vector(inst.type) ? layout_->xmm_slot[static_cast<unsigned>(reg)]
                                         : layout_->gpr_slot[static_cast<unsigned>(reg)];
     };
     if (value.set_at != 0 && value.low_hint < 0) {

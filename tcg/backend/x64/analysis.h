@@ -101,6 +101,8 @@ constexpr bool hard_flags(Op op) { return op == Op::f_adc || op == Op::f_sbb; }
 bool is_barrier(const Inst &inst, const GuestDescription &guest);
 /// May emitting it change the host's flags?
 bool clobbers_flags(const Inst &inst);
+/// Can the vector row be done on v256 by one instruction? Else compile() refuses it.
+bool has_wide_form(Op op);
 /// Upper register bits above the type are zero wherever the value is in a register.
 bool zero_extended(const Inst &inst);
 /// The count of a shift or rotate masked as x86 does; nullopt-like -1 when it is not constant.

@@ -243,6 +243,9 @@ private:
 
     // ---- emit_vector.cc, vector_alloc.cc
     void emit_vector(ValueId i);
+    bool is_wide(ValueId v) const { return inst(resolve(v)).type == Type::kV256; } ///< 256 bits of its register count
+    void load_vector(bool wide, Xmm dst, const Mem &src);
+    void store_vector(bool wide, const Mem &dst, Xmm src);
     Xmm use_xmm(ValueId v);
     Xmm dest_xmm(ValueId i, std::uint32_t avoid = 0);
     Xmm alloc_xmm();

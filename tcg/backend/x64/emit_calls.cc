@@ -46,12 +46,13 @@ void BlockCompiler::spill_across_call(std::uint16_t flags) {
         else
             val(v).place = inst(v).op == Op::konst ? Place::kConst : Place::kNone;
     }
-    if (writes_vectors) {
-        for (unsigned n = 0; n < kFirstScratchXmm; ++n)
+    // Pinned registers come back with their low halves only.
+    for (unsigned n = 0; n < kFirstScratchXmm; ++n) {
+        if (writes_vectors || (xmm_value_[n] != kNoValue && is_wide(xmm_value_[n])))
             evict_xmm(xmm(n), true);
     }
     for (Slot slot = 0; slot < slot_value_.size(); ++slot) {
-        const bool vector = layout_.slots[slot].type == Type::kV128;
+        const bool vector = is_vector(layout_.slots[slot].type);
         if (slot_value_[slot] == kNoValue || !(vector ? writes_vectors : writes_slots))
             continue;
         if (vector)

@@ -52,7 +52,7 @@ void BlockCompiler::emit_set(ValueId i) {
     const ValueId v = inst(i).args[0];
     const ValueId r = resolve(v);
     const SlotPlace &place = layout_.slots[slot];
-    if (place.type == Type::kV128) {
+    if (is_vector(place.type)) {
         set_vector(slot, v);
         return;
     }

@@ -28,7 +28,7 @@ BlockCompiler::HostAccess BlockCompiler::check_access(const GuestAddress &addres
         ea = t2;
     }
     if (mem_flags & kMemAlign16) {
-        a().test(1, ea, 15);
+        a().test(1, ea, bytes - 1);
         a().jcc(Cond::kNE, slow);
     }
     a().bextr(8, t1, ea, kStateReg);
@@ -63,19 +63,20 @@ void BlockCompiler::emit_ld(ValueId i) {
     const bool write = (load.aux & kMemWriteIntent) != 0;
     const SlowAccess slow{address.base, address.disp, t2, thunks_.load[log2][load.aux & 3]};
     const Mem data = state_mem(layout_.spill(kDataSpill));
-    if (load.type == Type::kV128) {
+    if (is_vector(load.type)) {
+        const bool wide = load.type == Type::kV256;
         const Xmm d = dest_xmm(i);
         const SafePointPlan plan = safe_point();
         const HostAccess access = check_access(address, bytes, write, load.aux, t1, t2, cold);
-        a().vmovdqu(d, access.mem);
+        load_vector(wide, d, access.mem);
         bind_xmm(i, d);
         set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
             c.a().bind(self.entry);
             c.put_address(slow);
             c.a().call(slow.thunk);
             c.record(plan);
-        c.resume_x87(reload);
-            c.a().vmovdqu(d, data);
+            c.resume_x87(reload);
+            c.load_vector(wide, d, data);
             c.a().jmp(self.back);
         });
         a().bind(cold_[cold].back);
@@ -121,7 +122,7 @@ void BlockCompiler::emit_st(ValueId i) {
     const Inst &store = inst(i);
     const unsigned bytes = type_bytes(store.type);
     const unsigned log2 = static_cast<unsigned>(std::countr_zero(bytes));
-    const bool vector = store.type == Type::kV128;
+    const bool vector = is_vector(store.type), wide = store.type == Type::kV256;
     const ValueId v = store.args[1];
     Loc from;
     Xmm x = Xmm::xmm0;
@@ -142,7 +143,7 @@ void BlockCompiler::emit_st(ValueId i) {
     const SafePointPlan plan = safe_point();
     const HostAccess access = check_access(address, bytes, true, store.aux, t1, t2, cold);
     if (vector)
-        a().vmovdqu(access.mem, x);
+        store_vector(wide, access.mem, x);
     else if (from.kind == Loc::Kind::kGpr)
         a().mov(bytes, access.mem, from.gpr);
     else
@@ -154,7 +155,7 @@ void BlockCompiler::emit_st(ValueId i) {
         c.put_address(slow);
         const std::int32_t data = c.layout_.spill(kDataSpill);
         if (vector)
-            c.a().vmovdqu(state_mem(data), x);
+            c.store_vector(wide, state_mem(data), x);
         else if (from.kind == Loc::Kind::kGpr)
             c.a().mov(8, state_mem(data), from.gpr);
         else

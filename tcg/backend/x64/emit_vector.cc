@@ -2,15 +2,17 @@
 #include "tcg/backend/x64/emit_vector_rows.h"
 #include "tcg/backend/x64/vex_ops.h"
 
+#include <string_view>
+
 namespace rhea::tcg::x64 {
 namespace {
 
 enum class Form : std::uint8_t {
     kOwn,      ///< emit_<row>
-    kOne, kTwo, kThree, kOneImm, kTwoImm, kShift, kFromInt, kFromIntImm, kToInt, kToIntImm, kFlags
+    kOne, kTwo, kThree, kOneImm, kTwoImm, kShift, kFromInt, kFromIntImm, kToInt, kToIntImm, kFlags, kFma
 };
 
-/// Can the instruction take its last vector operand from memory (16 bytes or fewer at its start)?
+/// Can the instruction take its last vector operand from memory (16 bytes or fewer at its start)? Has it a 256-bit form?
 namespace foldable {
 #define RHEA_VEX_OP(name, pp, map, opcode, w, operands, bytes, bytes256) inline constexpr bool name = (bytes) != 0;
 #define RHEA_VEX_GROUP(name, pp, opcode, digit)
@@ -18,27 +20,49 @@ namespace foldable {
 #undef RHEA_VEX_OP
 #undef RHEA_VEX_GROUP
 } // namespace foldable
+namespace widens {
+#define RHEA_VEX_OP(name, pp, map, opcode, w, operands, bytes, bytes256) \
+    inline constexpr bool name = (bytes256) != 0;
+#define RHEA_VEX_GROUP(name, pp, opcode, digit)
+#include "tcg/backend/x64/vex_ops.def"
+#undef RHEA_VEX_OP
+#undef RHEA_VEX_GROUP
+} // namespace widens
 
 struct VectorRow {
     Form form = Form::kOwn;
     VexOp op;
     std::uint8_t digit = 0;
     bool folds = false;
+    bool wide = false; ///< has a form for v256
 };
+
+template <class Op>
+constexpr VectorRow plain(Form form, Op op, bool folds, bool wide) {
+    return {form, op, 0, folds, wide};
+}
 
 constexpr VectorRow kRows[] = {
 #define RHEA_IR_OP(name, result, args, flags, meaning) VectorRow{},
-#define RHEA_IR_VOP1(name, vex_name, flags, meaning) VectorRow{Form::kOne, vex::vex_name, 0, foldable::vex_name},
-#define RHEA_IR_VOP2(name, vex_name, flags, meaning) VectorRow{Form::kTwo, vex::vex_name, 0, foldable::vex_name},
-#define RHEA_IR_VOP3(name, vex_name, flags, meaning) VectorRow{Form::kThree, vex::vex_name, 0, false},
-#define RHEA_IR_VOP1I(name, vex_name, flags, meaning) VectorRow{Form::kOneImm, vex::vex_name, 0, foldable::vex_name},
-#define RHEA_IR_VOP2I(name, vex_name, flags, meaning) VectorRow{Form::kTwoImm, vex::vex_name, 0, foldable::vex_name},
-#define RHEA_IR_VSHIFT(name, group, flags, meaning) VectorRow{Form::kShift, vex::group.op, vex::group.digit, false},
-#define RHEA_IR_VFROMG(name, vex_name, letter, flags, meaning) VectorRow{Form::kFromInt, vex::vex_name, 0, false},
-#define RHEA_IR_VFROMGI(name, vex_name, letter, flags, meaning) VectorRow{Form::kFromIntImm, vex::vex_name, 0, false},
-#define RHEA_IR_VTOG(name, vex_name, letter, flags, meaning) VectorRow{Form::kToInt, vex::vex_name, 0, false},
-#define RHEA_IR_VTOGI(name, vex_name, letter, flags, meaning) VectorRow{Form::kToIntImm, vex::vex_name, 0, false},
-#define RHEA_IR_VFLAGS(name, vex_name, flags, meaning) VectorRow{Form::kFlags, vex::vex_name, 0, false},
+#define RHEA_IR_VOP1(name, n, flags, meaning) plain(Form::kOne, vex::n, foldable::n, widens::n),
+#define RHEA_IR_VOP2(name, n, flags, meaning) plain(Form::kTwo, vex::n, foldable::n, widens::n),
+#define RHEA_IR_VOP3(name, n, flags, meaning) plain(Form::kThree, vex::n, false, widens::n),
+#define RHEA_IR_VOP1I(name, n, flags, meaning) plain(Form::kOneImm, vex::n, foldable::n, widens::n),
+#define RHEA_IR_VOP2I(name, n, flags, meaning) plain(Form::kTwoImm, vex::n, foldable::n, widens::n),
+#define RHEA_IR_VCOUNT(name, n, flags, meaning) plain(Form::kTwo, vex::n, foldable::n, true),
+#define RHEA_IR_VWIDEN(name, n, bytes, flags, meaning) plain(Form::kOne, vex::n, foldable::n, widens::n),
+#define RHEA_IR_VNARROW(name, n, flags, meaning) plain(Form::kOne, vex::n, foldable::n, true),
+#define RHEA_IR_VFMA(name, n, flags, meaning) plain(Form::kFma, vex::n, foldable::n, widens::n),
+#define RHEA_IR_VCROSS(name, n, flags, meaning) plain(Form::kTwo, vex::n, false, true),
+#define RHEA_IR_VCROSS1I(name, n, flags, meaning) plain(Form::kOneImm, vex::n, false, true),
+#define RHEA_IR_VCROSS2I(name, n, flags, meaning) plain(Form::kTwoImm, vex::n, false, true),
+#define RHEA_IR_VSHIFT(name, group, flags, meaning) VectorRow{Form::kShift, vex::group.op, vex::group.digit, false, true},
+#define RHEA_IR_VFROMG(name, vex_name, letter, flags, meaning) plain(Form::kFromInt, vex::vex_name, false, false),
+#define RHEA_IR_VFROMGI(name, vex_name, letter, flags, meaning) plain(Form::kFromIntImm, vex::vex_name, false, false),
+#define RHEA_IR_VTOG(name, vex_name, letter, flags, meaning) \
+    plain(Form::kToInt, vex::vex_name, false, std::string_view(#name).find("movmsk") != std::string_view::npos),
+#define RHEA_IR_VTOGI(name, vex_name, letter, flags, meaning) plain(Form::kToIntImm, vex::vex_name, false, false),
+#define RHEA_IR_VFLAGS(name, n, flags, meaning) plain(Form::kFlags, vex::n, false, widens::n),
 #include "rhea/tcg/vector_ops.def"
 #undef RHEA_IR_OP
 };
@@ -50,6 +74,54 @@ struct VectorEmitters : ImplicitRegisterRows {
     static void v_zero(BlockCompiler &c, ValueId i) {
         const Xmm d = c.dest_xmm(i);
         c.a().vex_rrr(vex::vpxor, d, d, d);
+        c.bind_xmm(i, d);
+    }
+    static void v_join(BlockCompiler &c, ValueId i) {
+        const Inst &join = c.inst(i);
+        Mem low, high;
+        const bool high_memory = c.xmm_mem(join.args[1], high);
+        if (c.xmm_mem(join.args[0], low) && high_memory && high.disp == low.disp + 16) {
+            const Xmm d = c.dest_xmm(i);
+            c.load_vector(true, d, low);
+            c.bind_xmm(i, d);
+            return;
+        }
+        const Xmm x = c.use_xmm(join.args[0]);
+        const bool zero = c.inst(c.resolve(join.args[1])).op == Op::v_zero;
+        const Xmm y = high_memory || zero ? Xmm::xmm0 : c.use_xmm(join.args[1]);
+        const Xmm d = c.dest_xmm(i);
+        if (zero)
+            c.a().vmovdqa(d, x); // clears the upper half
+        else if (high_memory)
+            c.a().vex_rrmi(vex::vinserti128.ymm(), d, x, high, 1);
+        else
+            c.a().vex_rrri(vex::vinserti128.ymm(), d, x, y, 1);
+        c.bind_xmm(i, d);
+    }
+    static void v_low(BlockCompiler &, ValueId) {} // a name for its argument
+    /// Straight to memory where it is set to a slot next, as upper halves of guest registers are.
+    static void v_high(BlockCompiler &c, ValueId i) {
+        const Xmm x = c.use_xmm(c.inst(i).args[0]);
+        const Inst *next = i + 1 < c.block_->insts.size() ? &c.inst(i + 1) : nullptr;
+        if (next && next->op == Op::set && c.resolve(next->args[0]) == i && c.layout_.slots[next->aux].xmm < 0) {
+            const Slot slot = next->aux;
+            c.evict_vector_slot(slot);
+            c.a().vex_mri(vex::vextracti128.ymm(), state_mem(c.layout_.slots[slot].disp), x, 1);
+            c.val(i).place = BlockCompiler::Place::kSlot;
+            c.val(i).home = slot;
+            c.slot_value_[slot] = i;
+            return;
+        }
+        const Xmm d = c.dest_xmm(i);
+        c.a().vex_rri_store(vex::vextracti128.ymm(), d, x, 1);
+        c.bind_xmm(i, d);
+    }
+    static void cvtps2ph(BlockCompiler &c, ValueId i) {
+        const Inst &inst = c.inst(i);
+        const Xmm x = c.use_xmm(inst.args[0]);
+        const Xmm d = c.dest_xmm(i);
+        const VexOp op = c.type_of(inst.args[0]) == Type::kV256 ? vex::vcvtps2ph.ymm() : vex::vcvtps2ph;
+        c.a().vex_rri_store(op, d, x, static_cast<unsigned>(inst.imm & 0xff));
         c.bind_xmm(i, d);
     }
     static void from_int(BlockCompiler &c, ValueId i, unsigned bytes) {
@@ -88,6 +160,13 @@ struct VectorEmitters : ImplicitRegisterRows {
 #define RHEA_IR_VOP3(...) nullptr,
 #define RHEA_IR_VOP1I(...) nullptr,
 #define RHEA_IR_VOP2I(...) nullptr,
+#define RHEA_IR_VCOUNT(...) nullptr,
+#define RHEA_IR_VWIDEN(...) nullptr,
+#define RHEA_IR_VNARROW(...) nullptr,
+#define RHEA_IR_VFMA(...) nullptr,
+#define RHEA_IR_VCROSS(...) nullptr,
+#define RHEA_IR_VCROSS1I(...) nullptr,
+#define RHEA_IR_VCROSS2I(...) nullptr,
 #define RHEA_IR_VSHIFT(...) nullptr,
 #define RHEA_IR_VFROMG(...) nullptr,
 #define RHEA_IR_VFROMGI(...) nullptr,
@@ -98,6 +177,26 @@ struct VectorEmitters : ImplicitRegisterRows {
 #undef RHEA_IR_OP
         };
         return kOwn[row];
+    }
+
+    /// Of the result or of the argument that the row looks at.
+    static bool wide(BlockCompiler &c, const Inst &inst) {
+        return inst.type == Type::kV256 || (inst.arg_count > 0 && c.type_of(inst.args[0]) == Type::kV256);
+    }
+
+    /// a := op(a, b, c)
+    static void fused(BlockCompiler &c, ValueId i, const VectorRow &row) {
+        const Inst &inst = c.inst(i);
+        const Xmm x = c.use_xmm(inst.args[0]), y = c.use_xmm(inst.args[1]);
+        Mem m;
+        const bool memory = row.folds && c.xmm_mem(inst.args[2], m);
+        const Xmm z = memory ? y : c.use_xmm(inst.args[2]);
+        const bool in_place = y != x && z != x;
+        const Xmm d = c.dest_xmm(i, (in_place ? 0 : 1u << code(x)) | 1u << code(y) | 1u << code(z));
+        if (d != x)
+            c.a().vex_rr(row.op.l != 0 ? vex::vmovdqa.ymm() : vex::vmovdqa, d, x);
+        memory ? c.a().vex_rrm(row.op, d, y, m) : c.a().vex_rrr(row.op, d, y, z);
+        c.bind_xmm(i, d);
     }
 
     /// v = op(v...), one instruction.
@@ -165,7 +264,14 @@ struct VectorEmitters : ImplicitRegisterRows {
 
 void BlockCompiler::emit_vector(ValueId i) {
     const unsigned n = static_cast<unsigned>(inst(i).op) - static_cast<unsigned>(Op::v_zero);
-    const VectorRow &row = kRows[n];
+    VectorRow row = kRows[n];
+    if (row.form != Form::kOwn && VectorEmitters::wide(*this, inst(i))) {
+        if (!row.wide) {
+            fail();
+            return;
+        }
+        row.op = row.op.ymm();
+    }
     switch (row.form) {
     case Form::kOwn: VectorEmitters::own(n)(*this, i); break;
     case Form::kFromInt:
@@ -173,8 +279,11 @@ void BlockCompiler::emit_vector(ValueId i) {
     case Form::kToInt:
     case Form::kToIntImm:
     case Form::kFlags: VectorEmitters::with_integer(*this, i, row); break;
+    case Form::kFma: VectorEmitters::fused(*this, i, row); break;
     default: VectorEmitters::packed(*this, i, row); break;
     }
 }
+
+bool has_wide_form(Op op) { return kRows[static_cast<unsigned>(op) - static_cast<unsigned>(Op::v_zero)].wide; }
 
 } // namespace rhea::tcg::x64

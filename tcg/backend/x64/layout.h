@@ -60,7 +60,8 @@ struct Layout {
     }
     std::int32_t cold(std::size_t offset) const { return static_cast<std::int32_t>(cold_offset + offset) - kStateBias; }
     std::int32_t spill(unsigned n) const { return cold(offsetof(VcpuCold, spill) + n * 8); }
-    std::int32_t vector_spill(unsigned n) const { return cold(offsetof(VcpuCold, vector_spill) + n * 16); }
+    std::int32_t vector_spill(unsigned n) const { return cold(offsetof(VcpuCold, vector_spill) + n * 32); }
+    std::int32_t vector_save(unsigned n) const { return cold(offsetof(VcpuCold, vector_save) + n * 32); }
     std::int32_t host_reg(Gpr r) const { return cold(offsetof(VcpuCold, host_regs) + code(r) * 8); }
     /// Displacement of something at an offset in the window.
     static constexpr std::int32_t window(std::uint32_t offset) {

@@ -89,19 +89,22 @@ private:
     }
     void store_scratch_xmms() {
         for (unsigned i = kFirstScratchXmm; i < kXmmCount; ++i)
-            a_.vmovdqu(state_mem(layout_.vector_spill(i)), xmm(i));
+            a_.vmovups_ymm(state_mem(layout_.vector_spill(i)), xmm(i));
     }
     void load_scratch_xmms() {
         for (unsigned i = kFirstScratchXmm; i < kXmmCount; ++i)
-            a_.vmovdqu(xmm(i), state_mem(layout_.vector_spill(i)));
+            a_.vmovups_ymm(xmm(i), state_mem(layout_.vector_spill(i)));
     }
+
+    // Slow paths keep all registers of the block, 256 bits of vectors. C++ runs with the upper halves zero, since it may be
+    // compiled to SSE, which is slow else on some CPUs. Pinned vectors go to their slots only when the access faults.
 
     /// Everything the block may hold; stack aligned for a call. Balanced by end_call. The host's x87 stays as it is: see X87Guest.
     void begin_call() {
         a_.sub(8, Gpr::rsp, 8);
         store_pinned();
         store_scratch();
-        a_.call(save_xmms_);
+        a_.call(save_vectors_);
     }
     /// The host's x87 is empty in helpers and outside generated code. Everything but r10 and r11 must be stored; those stay.
     void empty_x87() {
@@ -148,7 +151,7 @@ private:
         end_call();
     }
     void end_call() {
-        a_.call(restore_xmms_);
+        a_.call(restore_vectors_);
         load_scratch();
         load_pinned();
         a_.add(8, Gpr::rsp, 8);
@@ -159,9 +162,9 @@ private:
         a_.mov(8, Gpr::rax, ptr(Gpr::rsp, 8));
         a_.mov(8, cold_mem(offsetof(VcpuCold, slow_site)), Gpr::rax);
     }
-    void leave_when_faulted() {
+    void leave_when_faulted(bool slow_path) {
         a_.cmp(4, head_mem(offsetof(VcpuHead, exception_pending)), 0);
-        a_.jcc(Cond::kNE, exit_exception_);
+        a_.jcc(Cond::kNE, slow_path ? exit_fault_ : exit_exception_);
     }
 
     /// Sticky flags into guest_mxcsr: modes and masks of the hardware's are ours, the guest's own stay.
@@ -182,6 +185,7 @@ private:
         // Reached with the exit code in r10d and everything stored.
         start();
         a_.bind(leave_);
+        a_.vzeroupper();
         save_guest_mxcsr();
         a_.vldmxcsr(cold_mem(offsetof(VcpuCold, host_mxcsr)));
         a_.mov(8, Gpr::rsp, head_mem(offsetof(VcpuHead, host_sp)));
@@ -192,6 +196,13 @@ private:
             a_.pop(*r);
         a_.ret();
         start();
+        a_.bind(exit_fault_); // of a slow path: the vectors that it kept are the guest's
+        for (unsigned i = 0; i < kPinnedXmms; ++i) {
+            if (layout_.xmm_slot[i] == kNoSlot)
+                continue;
+            a_.vmovdqu(Xmm::xmm0, state_mem(layout_.vector_save(i)));
+            a_.vmovdqu(state_mem(layout_.slots[layout_.xmm_slot[i]].disp), Xmm::xmm0);
+        }
         a_.bind(exit_exception_);
         a_.mov_imm(Gpr::r10, static_cast<std::uint64_t>(CodeExit::kException));
         a_.jmp(leave_);
@@ -217,10 +228,24 @@ private:
         a_.bind(save_xmms_);
         store_xmms();
         store_scratch_xmms();
+        a_.vzeroupper();
         a_.ret();
         start();
         a_.bind(restore_xmms_);
         load_xmms();
+        load_scratch_xmms();
+        a_.ret();
+        start();
+        a_.bind(save_vectors_);
+        for (unsigned i = 0; i < kPinnedXmms; ++i)
+            a_.vmovups_ymm(state_mem(layout_.vector_save(i)), xmm(i));
+        store_scratch_xmms();
+        a_.vzeroupper();
+        a_.ret();
+        start();
+        a_.bind(restore_vectors_);
+        for (unsigned i = 0; i < kPinnedXmms; ++i)
+            a_.vmovups_ymm(xmm(i), state_mem(layout_.vector_save(i)));
         load_scratch_xmms();
         a_.ret();
     }
@@ -294,6 +319,7 @@ private:
         out_.find_block = start();
         store_pinned();
         store_xmms();
+        a_.vzeroupper();
         a_.mov(8, Gpr::r14, Gpr::r10);
         a_.inc(8, cold_mem(offsetof(VcpuCold, stat_jump_misses)));
         a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
@@ -317,7 +343,7 @@ private:
     }
 
     template <class F>
-    void emit_access(F *callback, bool store, std::size_t counter, std::array<std::array<const std::uint8_t *, 4>, 5> &entries) {
+    void emit_access(F *callback, bool store, std::size_t counter, std::array<std::array<const std::uint8_t *, 4>, 6> &entries) {
         start();
         Label common;
         a_.bind(common);
@@ -331,9 +357,9 @@ private:
         a_.lea(8, Gpr::r8,
                ptr(Gpr::rdi, static_cast<std::int32_t>(layout_.cold_offset + offsetof(VcpuCold, spill) + kDataSpill * 8)));
         call_cpp(callback);
-        leave_when_faulted();
+        leave_when_faulted(true);
         end_call();
-        for (unsigned log2 = 0; log2 < 5; ++log2) {
+        for (unsigned log2 = 0; log2 < 6; ++log2) {
             for (unsigned flags = 0; flags < 4; ++flags) {
                 entries[log2][flags] = start();
                 if (!(flags & kMemAlign16))
@@ -407,7 +433,7 @@ private:
         a_.mov(8, Gpr::rsi, head_mem(offsetof(VcpuHead, canonical_state)));
         call_cpp(function);
         if (may_fault)
-            leave_when_faulted();
+            leave_when_faulted(true);
         end_call();
         return at;
     }
@@ -469,7 +495,7 @@ private:
         if (vector)
             load_guest_mxcsr();
         if (may_fault)
-            leave_when_faulted();
+            leave_when_faulted(false);
         a_.mov(8, Gpr::r10, Gpr::rax);
         a_.call(restore_xmms_);
         load_pinned();
@@ -482,7 +508,7 @@ private:
     const RuntimeContext &context_;
     const Layout &layout_;
     Thunks &out_;
-    Label leave_, exit_exception_, save_xmms_, restore_xmms_, save_x87_;
+    Label leave_, exit_exception_, exit_fault_, save_xmms_, restore_xmms_, save_vectors_, restore_vectors_, save_x87_;
 };
 
 } // namespace

@@ -39,7 +39,7 @@ struct Thunks {
     const std::uint8_t *stale_entry = nullptr;
     static constexpr unsigned kStaleEntryBytes = 9;
     /// call: address in kArgSpill; value in/out at kDataSpill. By log2(size) and MemFlags.
-    std::array<std::array<const std::uint8_t *, 4>, 5> load{}, store{};
+    std::array<std::array<const std::uint8_t *, 4>, 6> load{}, store{};
     /// call: address in kArgSpill, size | flags << 8 in the spill behind; the host pointer or 0 at kDataSpill.
     const std::uint8_t *probe_write = nullptr;
     /// call: as probe_write, operands at kDataSpill and the next, kDataSpill + 2: the Op; old value at kDataSpill.

@@ -1,7 +1,25 @@
-// Places of v128 values: pinned and scratch vector registers, spill slots, the guest's slots.
+// Places of vector values: pinned and scratch vector registers, spill slots, the guest's slots.
+//
+// Bits 255:128 of a register that holds a v128 value are anything; a v256 value is in a register or a spill slot, never in
+// a guest's slot. Zeros are made again rather than spilled.
 #include "tcg/backend/x64/compiler.h"
+#include "tcg/backend/x64/vex_ops.h"
 
 namespace rhea::tcg::x64 {
+
+void BlockCompiler::load_vector(bool wide, Xmm dst, const Mem &src) {
+    if (wide)
+        a().vmovups_ymm(dst, src);
+    else
+        a().vmovdqu(dst, src);
+}
+
+void BlockCompiler::store_vector(bool wide, const Mem &dst, Xmm src) {
+    if (wide)
+        a().vmovups_ymm(dst, src);
+    else
+        a().vmovdqu(dst, src);
+}
 
 Xmm BlockCompiler::alloc_xmm() {
     unsigned best = kXmmCount;
@@ -61,7 +79,12 @@ void BlockCompiler::evict_xmm(Xmm x, bool for_call) {
         value.place = Place::kNone;
         return;
     }
-    if (!for_call && value.home != kNoSlot && slot_value_[value.home] == v) {
+    if (inst(v).op == Op::v_zero) {
+        value.place = Place::kNone;
+        return;
+    }
+    const bool wide = is_wide(v);
+    if (!for_call && !wide && value.home != kNoSlot && slot_value_[value.home] == v) {
         const SlotPlace &home = layout_.slots[value.home];
         if (home.xmm < 0) {
             value.place = Place::kSlot;
@@ -75,7 +98,7 @@ void BlockCompiler::evict_xmm(Xmm x, bool for_call) {
     }
     if (value.spill < 0) {
         value.spill = static_cast<std::int8_t>(alloc_vector_spill(v));
-        a().vmovdqu(state_mem(layout_.vector_spill(static_cast<unsigned>(value.spill))), x);
+        store_vector(wide, state_mem(layout_.vector_spill(static_cast<unsigned>(value.spill))), x);
     }
     value.place = Place::kVectorSpill;
 }
@@ -120,12 +143,17 @@ Xmm BlockCompiler::use_xmm(ValueId v) {
     }
     const Xmm x = alloc_xmm();
     Mem m;
+    if (inst(r).op == Op::v_zero) {
+        a().vex_rrr(vex::vpxor, x, x, x);
+        bind_xmm(r, x);
+        return x;
+    }
     if (!xmm_mem(v, m)) {
         assert(!"a vector without a place");
         fail();
         return x;
     }
-    a().vmovdqu(x, m);
+    load_vector(is_wide(r), x, m);
     bind_xmm(r, x);
     return x;
 }
@@ -172,10 +200,14 @@ void BlockCompiler::set_vector(Slot slot, ValueId v) {
                 }
             }
             Mem m;
-            if (value.place == Place::kXmm)
+            if (value.place == Place::kXmm && is_wide(r))
+                a().vex_rr(vex::vmovdqa.ymm(), p, xmm(value.reg));
+            else if (value.place == Place::kXmm)
                 a().vmovdqa(p, xmm(value.reg));
             else if (xmm_mem(v, m))
-                a().vmovdqu(p, m);
+                load_vector(is_wide(r), p, m);
+            else
+                a().vex_rrr(vex::vpxor, p, p, p);
             const bool elsewhere_pinned = value.place == Place::kXmm && value.reg < kFirstScratchXmm;
             if (!elsewhere_pinned)
                 bind_xmm(r, p);

@@ -192,7 +192,7 @@ bool Machine::byte_allowed(std::uint64_t address, bool write) const {
 
 bool Machine::allowed(std::uint64_t address, unsigned size, unsigned flags, bool write) {
     const bool ok = byte_allowed(address, write) && byte_allowed(address + size - 1, write) &&
-                    !((flags & kMemAlign16) && (address & 15));
+                    !((flags & kMemAlign16) && (address & (size - 1)));
     if (!ok)
         state_->head.exception_pending = 1;
     return ok;

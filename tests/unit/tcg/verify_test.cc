@@ -97,7 +97,7 @@ TEST_F(VerifyTest, ArgumentTypes) {
     EXPECT_THAT(problem(), HasSubstr("argument 0 is none"));
     start();
     put({.op = Op::v_to_i32, .type = Type::kI32}, {konst(Type::kI64)});
-    EXPECT_THAT(problem(), HasSubstr("the row wants 'v'"));
+    EXPECT_THAT(problem(), HasSubstr("the row wants 'x'"));
     start();
     put({.op = Op::call, .type = Type::kNone, .aux = kSum}, {flags()});
     EXPECT_THAT(problem(), HasSubstr("the row wants 'i'"));

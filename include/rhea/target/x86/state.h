@@ -110,7 +110,8 @@ enum SlotId : tcg::Slot {
     kSlotFdp,            ///< i64
     kSlotFpuPlace,       ///< i32
     kSlotFcs, kSlotFds,  ///< i16
-    kSlotCount
+    kSlotYmmHigh = 78,   ///< + n, v128: bits 255:128 of YMM
+    kSlotCount = 94
 };
 
 /// Bits of the mode word (block key). Bits 1:0: window mode.

@@ -135,7 +135,7 @@ class VexRow {
             name.insert(4, kPredicates[t.imm]);
             operands.remove_suffix(1);
         }
-        const Spelling* spelling = m != nullptr ? spelling_of(row_.name) : nullptr;
+        const Spelling* spelling = m != nullptr && l_ == 0 ? spelling_of(row_.name) : nullptr;
         std::string text;
         for (char c : operands) {
             text += text.empty() ? " " : ", ";
@@ -151,6 +151,8 @@ class VexRow {
         switch (c) {
             case 'v':
                 return reg_name(xmm(t.reg), l_);
+            case 'w':
+                return reg_name(xmm(t.reg), 0);
             case 'V':
                 return reg_name(xmm(t.vvvv), l_);
             case 'g':
@@ -186,6 +188,9 @@ TEST(AssemblerVex, EveryRow) {
             continue;  // capstone 4 does not know them: see the next tests
         }
         for (unsigned l : {0u, 1u}) {
+            if (l != 0 && (name.starts_with("vaes") || name == "vpclmulqdq")) {
+                continue;  // likewise
+            }
             const bool has_memory = row.operands.find('r') == std::string_view::npos;
             if (has_memory && (l != 0 ? row.bytes256 : row.bytes) == 0) {
                 continue;  // no such form
@@ -227,6 +232,12 @@ TEST(AssemblerVex, GaloisField) {
     EXPECT_EQ(list.hex(), "c4 e3 a9 ce cb 07");
     list.a().vex_rrri(vex::vgf2p8affineinvqb.ymm(), xmm(15), xmm(2), xmm(3), 0x45);
     EXPECT_EQ(list.hex(), "c4 63 ed cf fb 45");
+    list.a().vex_rrr(vex::vaesenc.ymm(), xmm(1), xmm(2), xmm(3));
+    EXPECT_EQ(list.hex(), "c4 e2 6d dc cb");
+    list.a().vex_rrm(vex::vaesdeclast.ymm(), xmm(9), xmm(14), ptr(Gpr::rax));
+    EXPECT_EQ(list.hex(), "c4 62 0d df 08");
+    list.a().vex_rrri(vex::vpclmulqdq.ymm(), xmm(1), xmm(2), xmm(3), 5);
+    EXPECT_EQ(list.hex(), "c4 e3 6d 44 cb 05");
 }
 
 TEST(AssemblerVex, ShiftsByImmediate) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "jit.h"
+#include "tcg/backend/x64/analysis.h"
 
 namespace rhea::tcg::test {
 namespace {
@@ -11,16 +12,29 @@ namespace {
 using ir::Op;
 using ir::ValueId;
 
+/// The type of the row's polymorphic operands is v256 where `wide`.
+bool polymorphic(const ir::OpInfo& info) {
+    return info.result == "v" || info.args.find('v') != std::string_view::npos;
+}
+
 /// A block that applies the row to slots and puts its result where it can be seen.
-void build(ir::Block& block, Op op, Random& random, bool again) {
+void build(ir::Block& block, Op op, Random& random, bool again, bool wide) {
     const ir::OpInfo& info = ir::op_info(op);
     ir::Builder b(block, test_guest());
     b.insn_start(0, 4);
+    const auto vector = [&](bool both) {
+        const ValueId low = b.get(static_cast<Slot>(kV0 + random.below(2)));
+        if (!both)
+            return low;
+        return b.emit(Op::v_join, Type::kV256, {low, b.get(static_cast<Slot>(kV0 + random.below(2)))});
+    };
     std::array<ValueId, 3> args{};
     for (unsigned k = 0; k < info.arity; ++k) {
         switch (info.args[k]) {
             case 'v':
-                args[k] = b.get(static_cast<Slot>(kV0 + random.below(2)));
+            case 'x':
+            case 'y':
+                args[k] = vector(info.args[k] == 'y' || (wide && info.args[k] == 'v'));
                 break;
             case 'q':
                 args[k] = b.get(static_cast<Slot>(kR0 + random.below(8)));
@@ -30,27 +44,32 @@ void build(ir::Block& block, Op op, Random& random, bool again) {
                 break;
         }
     }
-    const bool compare = info.name.starts_with("cmp");
-    const std::uint64_t imm = random.below(compare ? 8 : 256);
+    const std::uint64_t imm = random.below(info.name.starts_with("cmp") ? 32 : info.name == "cvtps2ph" ? 5 : 256);
+    const Type type = wide ? Type::kV256 : Type::kV128;
     const auto apply = [&]() -> ValueId {
         switch (info.arity) {
             case 0:
-                return b.emit(op, Type::kV128, {}, 0, imm);
+                return b.emit(op, type, {}, 0, imm);
             case 1:
-                return b.emit(op, Type::kV128, {args[0]}, 0, imm);
+                return b.emit(op, type, {args[0]}, 0, imm);
             case 2:
-                return b.emit(op, Type::kV128, {args[0], args[1]}, 0, imm);
+                return b.emit(op, type, {args[0], args[1]}, 0, imm);
             default:
-                return b.emit(op, Type::kV128, {args[0], args[1], args[2]}, 0, imm);
+                return b.emit(op, type, {args[0], args[1], args[2]}, 0, imm);
         }
     };
     const ValueId r = apply();
     if (again)
         b.call(kFlipVector, Type::kNone);
-    if (block.type_of(r) == Type::kV128)
-        b.set(static_cast<Slot>(kV0 + random.below(2)), r);
-    else
+    const unsigned to = random.below(2);
+    if (block.type_of(r) == Type::kV128) {
+        b.set(static_cast<Slot>(kV0 + to), r);
+    } else if (block.type_of(r) == Type::kV256) {
+        b.set(static_cast<Slot>(kV1 - to), b.emit(Op::v_high, Type::kV128, {r}));
+        b.set(static_cast<Slot>(kV0 + to), b.emit(Op::v_low, Type::kV128, {r}));
+    } else {
         b.set(static_cast<Slot>(kR0 + random.below(8)), b.zext(r, Type::kI64));
+    }
     b.emit(Op::exit_direct, Type::kNone, {}, 0, 0x40);
 }
 
@@ -64,7 +83,14 @@ std::uint64_t lane(Random& random) {
 }
 
 /// Rows of vector_crypto_ops.def are emitted only where the host has them (CpuAvailability::translator).
-bool host_has(Op op) {
+bool host_has(Op op, bool wide) {
+    if (op >= Op::pbroadcastb) {
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    }
+    if (wide && op >= Op::aesenc && op <= Op::pclmulqdq)
+        return __builtin_cpu_supports("vaes") && __builtin_cpu_supports("vpclmulqdq");
+    if (wide && !__builtin_cpu_supports("avx2"))
+        return false;
     if (op < Op::aesenc)
         return true;
     if (op < Op::pclmulqdq)
@@ -83,12 +109,13 @@ TEST(JitVector, EveryRowEqualsTheInterpreter) {
         Jit jit(8, pinned);
         for (auto n = static_cast<unsigned>(Op::v_zero); n < ir::kOpCount; ++n) {
             const auto op = static_cast<Op>(n);
-            if (!host_has(op))
-                continue;
             for (unsigned round = 0; round < 60; ++round) {
+                const bool wide = round % 2 != 0;
+                if (!host_has(op, wide) || (wide && (!polymorphic(ir::op_info(op)) || !x64::has_wide_form(op))))
+                    continue;
                 Random random(n * 1000 + round);
                 ir::Block block;
-                build(block, op, random, round % 5 == 0);
+                build(block, op, random, round % 5 == 0, wide);
                 ASSERT_EQ(ir::verify(block, test_guest()), "");
                 jit.reset();
                 TranslationBlock* tb = jit.compile(block);
