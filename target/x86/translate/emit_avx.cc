@@ -64,6 +64,12 @@ void write_avx(Translator &t, unsigned reg, ValueId value) {
 /// operand 0 := op(operand 1, ...), as many as the row has.
 template <Op kOp>
 void avx_op(Translator &t) {
+    if constexpr (kOp == Op::pxor || kOp == Op::xorps) {
+        if (!t.op(2).is_mem() && t.op(1).reg == t.op(2).reg) {
+            write_avx(t, t.op(0).reg, t.vector_zero());
+            return;
+        }
+    }
     const tcg::ir::OpInfo &info = tcg::ir::op_info(kOp);
     const std::uint64_t imm = immediate_of(t, kOp);
     const Type type = result_type(t, info);

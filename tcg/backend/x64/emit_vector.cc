@@ -86,8 +86,14 @@ struct VectorEmitters : ImplicitRegisterRows {
             c.bind_xmm(i, d);
             return;
         }
-        const Xmm x = c.use_xmm(join.args[0]);
         const bool zero = c.inst(c.resolve(join.args[1])).op == Op::v_zero;
+        if (zero && c.inst(c.resolve(join.args[0])).op == Op::v_zero) {
+            const Xmm d = c.dest_xmm(i);
+            c.a().vex_rrr(vex::vpxor, d, d, d);
+            c.bind_xmm(i, d);
+            return;
+        }
+        const Xmm x = c.use_xmm(join.args[0]);
         const Xmm y = high_memory || zero ? Xmm::xmm0 : c.use_xmm(join.args[1]);
         const Xmm d = c.dest_xmm(i);
         if (zero)

@@ -26,6 +26,7 @@ class VerifyTest : public testing::Test {
         block_.insts.push_back(inst);
         return static_cast<ValueId>(block_.insts.size() - 1);
     }
+    ValueId zero() { return put({.op = Op::v_zero, .type = Type::kV128}, {}); }
     ValueId konst(Type type, std::uint64_t value = 1) {
         return put({.op = Op::konst, .type = type, .imm = value});
     }
@@ -98,6 +99,12 @@ TEST_F(VerifyTest, ArgumentTypes) {
     start();
     put({.op = Op::v_to_i32, .type = Type::kI32}, {konst(Type::kI64)});
     EXPECT_THAT(problem(), HasSubstr("the row wants 'x'"));
+    start();
+    put({.op = Op::paddb, .type = Type::kV256}, {zero(), zero()});
+    EXPECT_THAT(problem(), HasSubstr("argument 0 is v128, the row wants 'v'"));
+    start();
+    put({.op = Op::v_high, .type = Type::kV128}, {zero()});
+    EXPECT_THAT(problem(), HasSubstr("argument 0 is v128, the row wants 'y'"));
     start();
     put({.op = Op::call, .type = Type::kNone, .aux = kSum}, {flags()});
     EXPECT_THAT(problem(), HasSubstr("the row wants 'i'"));

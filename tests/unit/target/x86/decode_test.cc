@@ -138,5 +138,30 @@ TEST(X86Decode, AnyBytes) {
     }
 }
 
+TEST(X86Decode, VexVectors) {
+    const Decoded wide = decode_bytes({0xc4, 0xe3, 0x6d, 0x4a, 0x4b, 0x10, 0x35}); // vblendvps ymm1, ymm2, [rbx+16], ymm3
+    ASSERT_EQ(wide.status, DecodeStatus::kOk);
+    EXPECT_EQ(wide.insn.length, 7);
+    EXPECT_EQ(wide.insn.operands[0].size, 32);
+    EXPECT_EQ(wide.insn.operands[1].reg, 2);
+    EXPECT_TRUE(wide.insn.operands[2].is_mem());
+    EXPECT_EQ(wide.insn.operands[3].reg, 3);
+    EXPECT_EQ(decode_bytes({0xc5, 0xe8, 0x28, 0xc1}).status, DecodeStatus::kInvalid) << "vmovaps has no second source";
+    EXPECT_EQ(decode_bytes({0xc5, 0xfc, 0x12, 0xc1}).status, DecodeStatus::kInvalid) << "vmovhlps has no 256 bits";
+    EXPECT_EQ(decode_bytes({0x66, 0xc5, 0xe8, 0x58, 0xc1}).status, DecodeStatus::kInvalid) << "a prefix before VEX";
+    const Decoded fused = decode_bytes({0xc4, 0xe2, 0xe9, 0x98, 0xc1}, 32); // vfmadd132pd: W counts in 32-bit code
+    ASSERT_EQ(fused.status, DecodeStatus::kOk);
+    EXPECT_EQ(fused.insn.row().mnemonic, "vfmadd132pd");
+}
+
+TEST(X86Decode, VectorIndex) {
+    const Decoded d = decode_bytes({0xc4, 0xe2, 0x71, 0x90, 0x44, 0xa3, 0x08}); // vpgatherdd xmm0, [rbx+xmm4*4+8], xmm1
+    ASSERT_EQ(d.status, DecodeStatus::kOk);
+    EXPECT_EQ(d.insn.mem.base, kRbx);
+    EXPECT_EQ(d.insn.mem.index, 4) << "a vector, so 4 is no exception";
+    EXPECT_EQ(d.insn.operands[2].reg, 1);
+    EXPECT_EQ(decode_bytes({0xc4, 0xe2, 0x71, 0x90, 0x43, 0x08}).status, DecodeStatus::kInvalid) << "no SIB byte";
+}
+
 } // namespace
 } // namespace rhea::target::x86

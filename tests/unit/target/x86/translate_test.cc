@@ -187,5 +187,50 @@ TEST_F(X86Translate, AnyBytesGiveValidBlocks) {
     }
 }
 
+TEST_F(X86Translate, VexVectorsNeedTheOperatingSystem) {
+    // vaddps ymm1, ymm2, ymm3; vpaddd xmm0, xmm1, [rbx]
+    const std::initializer_list<int> wide = {0xc5, 0xec, 0x58, 0xcb}, memory = {0xc5, 0xf1, 0xfe, 0x03};
+    cpu_.reg(kRbx) = reinterpret_cast<std::uintptr_t>(data_) + 4; // no alignment needed
+    EXPECT_EQ(run(wide), CodeExit::kException) << "XCR0 without AVX";
+    EXPECT_EQ(cpu_.last_fault()->vector, 6u);
+    constexpr std::uint32_t kOn = kUser64 | kModeXsave | kModeAvx;
+    EXPECT_EQ(run(wide, kOn | kModeTaskSwitched | kModeFpuTrap), CodeExit::kException);
+    EXPECT_EQ(cpu_.last_fault()->vector, 7u);
+    EXPECT_EQ(run(wide, kOn | kModeSimdOff | kModeFpuTrap, 1), CodeExit::kNext) << "CR0.EM and CR4.OSFXSR are SSE's";
+    EXPECT_EQ(run(memory, kOn, 1), CodeExit::kNext);
+    EXPECT_EQ(run({0xc5, 0xf9, 0x6f, 0x03}, kOn, 1), CodeExit::kException) << "vmovdqa xmm0, [rbx] is aligned";
+    EXPECT_EQ(cpu_.last_fault()->vector, 13u);
+    cpu_.reg(kRbx) += 12;
+    EXPECT_EQ(run({0xc5, 0xf9, 0x6f, 0x03}, kOn, 1), CodeExit::kNext);
+    EXPECT_EQ(run({0xc5, 0xfd, 0x6f, 0x03}, kOn, 1), CodeExit::kException) << "vmovdqa ymm0, [rbx]: to 32 bytes";
+    EXPECT_EQ(run({0xc5, 0xf8, 0x10, 0xc1}, kUser64 | kModeXsave, 1), CodeExit::kException) << "vmovups xmm0, xmm1";
+    EXPECT_EQ(run({0xc4, 0xe2, 0xf8, 0xf2, 0xc3}, kUser64, 1), CodeExit::kNext) << "andn is no vector instruction";
+}
+
+TEST_F(X86Translate, VexClearsWhatSseKeeps) {
+    constexpr std::uint32_t kOn = kUser64 | kModeXsave | kModeAvx;
+    const auto fill = [&] {
+        for (VectorRegister &r : cpu_.state().xmm) {
+            r = {{1, 2, 3, 4}};
+        }
+    };
+    fill();
+    run({0x66, 0x0f, 0xd4, 0xc1}, kOn, 1); // paddq xmm0, xmm1
+    EXPECT_EQ(cpu_.state().xmm[0].lane[0], 2u);
+    EXPECT_EQ(cpu_.state().xmm[0].lane[3], 4u);
+    run({0xc5, 0xf9, 0xd4, 0xc1}, kOn, 1); // vpaddq xmm0, xmm0, xmm1
+    EXPECT_EQ(cpu_.state().xmm[0].lane[0], 3u);
+    EXPECT_EQ(cpu_.state().xmm[0].lane[2] | cpu_.state().xmm[0].lane[3], 0u);
+    run({0xc5, 0xf5, 0xd4, 0xc2}, kOn, 1); // vpaddq ymm0, ymm1, ymm2
+    EXPECT_EQ(cpu_.state().xmm[0].lane[3], 8u);
+    run({0xc5, 0xf8, 0x77}, kOn, 1); // vzeroupper
+    EXPECT_EQ(cpu_.state().xmm[0].lane[1], 4u);
+    for (const VectorRegister &r : cpu_.state().xmm) {
+        EXPECT_EQ(r.lane[2] | r.lane[3], 0u);
+    }
+    run({0xc5, 0xfc, 0x77}, kOn, 1); // vzeroall
+    EXPECT_EQ(cpu_.state().xmm[9].lane[0], 0u);
+}
+
 } // namespace
 } // namespace rhea::target::x86::test
