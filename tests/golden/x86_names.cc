@@ -103,7 +103,7 @@ StateNames::StateNames(const Layout& layout, const tcg::GuestDescription& guest)
         put(layout.spill(n), n == tcg::x64::kArgSpill ? "argument" : fmt::format("spill.{}", n), 8);
     }
     for (unsigned n = 0; n < 16; ++n) {
-        put(layout.vector_spill(n), fmt::format("vector_spill.{}", n), 16);
+        put(layout.vector_spill(n), fmt::format("vector_spill.{}", n), 32);
         put(layout.cold(offsetof(VcpuCold, host_regs)) + static_cast<std::int32_t>(8 * n),
             fmt::format("host_reg.{}", n), 8);
     }
