@@ -1,8 +1,9 @@
 // What translating costs: every block of a program's text (a kernel's, by --file) through decoder, passes and code
 // generator, as often as asked, with times for each step.
 //
-//     translate [--file ELF] [--rounds N] [--insns N] [--limit BYTES]
+//     translate [--file ELF] [--rounds N] [--insns N] [--limit BYTES] [--digest 1]
 //
+// --digest: a hash of all host code and side tables, for changes that are to leave them as they are.
 // Under `valgrind --tool=callgrind` the instruction counts are the same each time.
 #include "rhea/tcg/passes.h"
 #include "tests/x86/elf_text.h"
@@ -40,6 +41,18 @@ double per(Clock::duration sum, std::size_t count) {
            static_cast<double>(count ? count : 1);
 }
 
+/// FNV-1a of a block's code and side table; the addresses of its exit slots, which its stubs hold, left out.
+void digest(std::uint64_t &hash, const tcg::CompiledCode &code) {
+    std::vector<std::uint8_t> bytes(code.entry, code.entry + code.size);
+    for (const tcg::ExitSlot &exit : code.exits) {
+        std::memset(bytes.data() + exit.stub_offset + 5, 0, 8);
+    }
+    bytes.insert(bytes.end(), code.side_table.bytes.begin(), code.side_table.bytes.end());
+    for (const std::uint8_t byte : bytes) {
+        hash = (hash ^ byte) * 0x100000001b3ull;
+    }
+}
+
 void *unused(void *, std::uint64_t) { return nullptr; }
 
 } // namespace
@@ -48,6 +61,7 @@ int main(int argc, char **argv) {
     const char *file = "/proc/self/exe";
     unsigned rounds = 1, max_insns = 48;
     std::size_t limit = ~std::size_t{0};
+    bool want_digest = false;
     for (int n = 1; n + 1 < argc; n += 2) {
         const std::string name = argv[n];
         const char *value = argv[n + 1];
@@ -59,6 +73,8 @@ int main(int argc, char **argv) {
             max_insns = static_cast<unsigned>(std::strtoul(value, nullptr, 0));
         } else if (name == "--limit") {
             limit = std::strtoull(value, nullptr, 0);
+        } else if (name == "--digest") {
+            want_digest = std::strtoul(value, nullptr, 0) != 0;
         } else {
             std::printf("unknown option %s\n", name.c_str());
             return 2;
@@ -88,10 +104,12 @@ int main(int argc, char **argv) {
     tcg::ir::Block block;
     tcg::CompiledCode code;
     std::size_t blocks = 0, insns = 0, bytes = 0, host_bytes = 0, ops = 0, ops_left = 0, refused = 0;
+    std::uint64_t hash = 0xcbf29ce484222325ull;
     Clock::duration front{}, passes{}, back{};
     for (unsigned round = 0; round < rounds; round++) {
         for (std::size_t at = 0; at + 16 < size;) {
             tcg::TranslateStatus status;
+            bool compiled = false;
             {
                 const Stopwatch watch(front);
                 status = translator.translate(block, code_bytes + at, test::kUser64, max_insns);
@@ -109,9 +127,13 @@ int main(int argc, char **argv) {
             {
                 const Stopwatch watch(back);
                 std::uint8_t *free = memory + thunks;
-                if (!generator->compile(block, {free, free, kCodeBytes - thunks}, code)) {
+                compiled = generator->compile(block, {free, free, kCodeBytes - thunks}, code);
+                if (!compiled) {
                     refused++;
                 }
+            }
+            if (want_digest && compiled) {
+                digest(hash, code);
             }
             blocks++;
             insns += block.insns.size();
@@ -125,6 +147,9 @@ int main(int argc, char **argv) {
     const double n = static_cast<double>(insns);
     std::printf("a guest instruction: %.2f host bytes, %.2f operations, %.2f after the passes\n",
                 static_cast<double>(host_bytes) / n, static_cast<double>(ops) / n, static_cast<double>(ops_left) / n);
+    if (want_digest) {
+        std::printf("digest %016llx\n", static_cast<unsigned long long>(hash));
+    }
     std::printf("nanoseconds a guest instruction: %.1f decode and translate, %.1f passes, %.1f code; %.1f in all\n",
                 per(front, insns), per(passes, insns), per(back, insns), per(front + passes + back, insns));
     return 0;
