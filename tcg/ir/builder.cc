@@ -62,7 +62,7 @@ ValueId Builder::append(const Inst& inst) {
     if (std::string problem = check_inst(block_, id, guest_); !problem.empty())
         malformed(problem, block_, guest_);
 #endif
-    ended_ = op_info(inst.op).ends_block();
+    ended_ = op_traits(inst.op).ends_block();
     return id;
 }
 
@@ -130,7 +130,7 @@ ValueId Builder::call(std::uint16_t helper, Type result, std::initializer_list<V
 
 ValueId Builder::emit(Op op, Type type, std::initializer_list<ValueId> args, std::uint16_t aux,
                       std::uint64_t imm) {
-    const OpInfo& info = op_info(op);
+    const OpTraits& info = op_traits(op);
     switch (op) {
         case Op::konst:
             return konst(type, imm);

@@ -190,11 +190,11 @@ std::optional<U64> eval_arithmetic(Op op, unsigned bits, U64 a, U64 b, U64 c) {
 }  // namespace
 
 bool can_eval(Op op) {
-    return op_info(op).pure() && !is_vector_op(op) && op != Op::konst && op != Op::second;
+    return op_traits(op).pure() && !is_vector_op(op) && op != Op::konst && op != Op::second;
 }
 
 U64 eval(const Block& block, const Inst& inst, U64 a, U64 b, U64 c) {
-    if (op_info(inst.op).bits & kOpFlagsResult)
+    if (op_traits(inst.op).bits & kOpFlagsResult)
         return eval_flags(inst.op, type_bits(inst.type), a, b, c);
     const unsigned bits = type_bits(inst.type);
     if (const auto value = eval_arithmetic(inst.op, bits, a, b, c))

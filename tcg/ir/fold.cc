@@ -94,7 +94,7 @@ ValueId Builder::fold_constants(const Inst& inst) {
             return kNoValue;
     }
     const std::uint64_t value = eval(block_, inst, args[0], args[1], args[2]);
-    if ((op_info(inst.op).bits & kOpFlagsResult) == 0)
+    if ((op_traits(inst.op).bits & kOpFlagsResult) == 0)
         return konst(inst.type, value);
     return append({.op = Op::f_raw,
                    .type = Type::kFlags,

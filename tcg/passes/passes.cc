@@ -25,10 +25,8 @@ void check([[maybe_unused]] const ir::Block& block, [[maybe_unused]] const Guest
 
 void run(ir::Block& block, const GuestDescription& guest) {
     check(block, guest, "from the frontend");
-    simplify(block);
-    check(block, guest, "after simplify");
-    eliminate_dead(block, guest);
-    check(block, guest, "after eliminate_dead");
+    simplify_and_eliminate_dead(block, guest);
+    check(block, guest, "after the passes");
 }
 
 }  // namespace rhea::tcg::passes

@@ -42,8 +42,8 @@ double per(Clock::duration sum, std::size_t count) {
 }
 
 /// FNV-1a of a block's code and side table; the addresses of its exit slots, which its stubs hold, left out.
-void digest(std::uint64_t &hash, const tcg::CompiledCode &code) {
-    std::vector<std::uint8_t> bytes(code.entry, code.entry + code.size);
+void digest(std::uint64_t &hash, const tcg::CompiledCode &code, const std::uint8_t *begin) {
+    std::vector<std::uint8_t> bytes(static_cast<const std::uint8_t *>(code.entry), begin + code.size);
     for (const tcg::ExitSlot &exit : code.exits) {
         std::memset(bytes.data() + exit.stub_offset + 5, 0, 8);
     }
@@ -133,7 +133,7 @@ int main(int argc, char **argv) {
                 }
             }
             if (want_digest && compiled) {
-                digest(hash, code);
+                digest(hash, code, memory + thunks);
             }
             blocks++;
             insns += block.insns.size();

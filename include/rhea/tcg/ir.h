@@ -44,9 +44,8 @@ enum OpBits : std::uint16_t {
     kOpTakesFlags = 2048, ///< some argument is flags
 };
 
-/// Static description of an op, from opcodes.def.
-struct OpInfo {
-    std::string_view name, result, args, flags, meaning;
+/// What sweeps over a block look at for each instruction, 4 bytes an op.
+struct OpTraits {
     std::uint16_t bits;  ///< OpBits
     std::uint8_t arity;  ///< number of arguments (call: 0 to 3 whatever this says)
     Type fixed_result;   ///< what the result column names; kNone for T and none
@@ -55,6 +54,13 @@ struct OpInfo {
     bool leaves() const { return (bits & kOpLeaves) != 0; }
     bool ends_block() const { return (bits & kOpEnds) != 0; }
     bool has_result() const { return (bits & kOpNoResult) == 0; }
+};
+extern const std::array<OpTraits, kOpCount> kOpTraits;
+inline const OpTraits &op_traits(Op op) { return kOpTraits[static_cast<unsigned>(op)]; }
+
+/// The row's columns as opcodes.def has them as well, for texts and checks.
+struct OpInfo : OpTraits {
+    std::string_view name, result, args, flags, meaning;
 };
 extern const std::array<OpInfo, kOpCount> kOpTable;
 inline const OpInfo &op_info(Op op) { return kOpTable[static_cast<unsigned>(op)]; }
@@ -93,7 +99,7 @@ struct Block {
     /// Type of a value: kFlags for flags (Inst::type is then the operand type), kNone for what has no result.
     Type type_of(ValueId value) const {
         const Inst &inst = insts[value];
-        const std::uint16_t bits = op_info(inst.op).bits;
+        const std::uint16_t bits = op_traits(inst.op).bits;
         return (bits & kOpFlagsResult) ? Type::kFlags : (bits & kOpNoResult) ? Type::kNone : inst.type;
     }
 };

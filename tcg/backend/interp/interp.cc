@@ -349,7 +349,7 @@ void Run::vector(ValueId id, const Inst& inst) {
         wide_vector(id, inst, row, kHalves[number]);
         return;
     }
-    if (ir::op_info(inst.op).bits & ir::kOpMxcsr) {
+    if (ir::op_traits(inst.op).bits & ir::kOpMxcsr) {
         const MxcsrScope scope(head_);
         row(call);
     } else {

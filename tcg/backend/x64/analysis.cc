@@ -1,30 +1,22 @@
 #include "tcg/backend/x64/analysis.h"
 
+#include "tcg/ir/op_digest.h"
+
 #include <algorithm>
 
 namespace rhea::tcg::x64 {
 namespace {
 
-bool reads_flags_in(const Inst &inst, const GuestDescription &guest) {
-    return inst.op == Op::call && (guest.helpers[inst.aux].flags & kHelperFlagsIn) != 0;
-}
+/// What the passes ask of each instruction: OpBits, and in the upper half what is below.
+enum OpClass : std::uint32_t {
+    kClobbers = 1u << 16,     ///< emitting it may change the host's flags
+    kMemoryOp = 1u << 17,
+    kZeroExtends = 1u << 18,  ///< a 32-bit result has zeros above it
+    kAlwaysExtends = 1u << 19, ///< a result of any integer type has
+    kNames = 1u << 20,        ///< name_values has something to do
+};
 
-bool may_fault(const Inst &inst, const GuestDescription &guest) {
-    if (inst.op == Op::call)
-        return (guest.helpers[inst.aux].flags & kHelperMayFault) != 0;
-    return ir::op_info(inst.op).may_fault();
-}
-
-/// Does somebody look at the guest's flags here?
-bool looks_at_flags(const Inst &inst, const GuestDescription &guest) {
-    return may_fault(inst, guest) || ir::op_info(inst.op).leaves() || reads_flags_in(inst, guest);
-}
-
-bool fits_int32(std::uint64_t v) {
-    return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(v))) == v;
-}
-
-bool is_memory_op(Op op) {
+constexpr bool is_memory_op(Op op) {
     switch (op) {
     case Op::ld:
     case Op::st:
@@ -41,14 +33,8 @@ bool is_memory_op(Op op) {
     }
 }
 
-} // namespace
-
-bool is_barrier(const Inst &inst, const GuestDescription &guest) {
-    return inst.op == Op::call || may_fault(inst, guest) || ir::op_info(inst.op).leaves();
-}
-
-bool clobbers_flags(const Inst &inst) {
-    switch (inst.op) {
+constexpr bool keeps_host_flags(Op op, std::uint16_t bits) {
+    switch (op) {
     case Op::insn_start:
     case Op::set_flags:
     case Op::konst:
@@ -69,18 +55,13 @@ bool clobbers_flags(const Inst &inst) {
     case Op::select_cc:
     case Op::br_cc:
     case Op::second:
-    case Op::exit_direct: return false;
-    default: break;
+    case Op::exit_direct: return true;
+    default: return ir::is_vector_op(op) || (bits & ir::kOpFlagsResult) != 0;
     }
-    if (ir::is_vector_op(inst.op))
-        return false;
-    return (ir::op_info(inst.op).bits & ir::kOpFlagsResult) == 0;
 }
 
-bool zero_extended(const Inst &inst) {
-    switch (inst.op) {
-    case Op::konst: return true;
-    case Op::ld: return !is_vector(inst.type);
+constexpr bool leaves_upper_bits(Op op) {
+    switch (op) {
     case Op::trunc:
     case Op::get:
     case Op::call:
@@ -89,11 +70,57 @@ bool zero_extended(const Inst &inst) {
     case Op::hi8:
     case Op::divu:
     case Op::divs:
-    case Op::second: return false;
-    default: break;
+    case Op::second: return true;
+    default: return false;
     }
-    return inst.type == Type::kI32;
 }
+
+constexpr bool has_name(Op op, std::uint16_t bits) {
+    switch (op) {
+    case Op::v_low:
+    case Op::trunc:
+    case Op::zext:
+    case Op::pc_page:
+    case Op::get:
+    case Op::set:
+    case Op::set_flags:
+    case Op::call:
+    case Op::mulhu:
+    case Op::mulhs:
+    case Op::mul:
+    case Op::second: return true;
+    default: return is_memory_op(op) || (bits & ir::kOpFlagsResult) != 0;
+    }
+}
+
+constexpr std::uint32_t class_of(unsigned n) {
+    const auto op = static_cast<Op>(n);
+    const std::uint16_t bits = ir::kDigestedOps[n].bits;
+    return bits | (keeps_host_flags(op, bits) ? 0u : kClobbers) | (is_memory_op(op) ? kMemoryOp : 0u) |
+           (leaves_upper_bits(op) ? 0u : kZeroExtends) | (op == Op::konst || op == Op::ld ? kAlwaysExtends : 0u) |
+           (has_name(op, bits) ? kNames : 0u);
+}
+constexpr std::array<std::uint32_t, ir::kOpCount> kOpClasses = [] {
+    std::array<std::uint32_t, ir::kOpCount> classes{};
+    for (unsigned n = 0; n < ir::kOpCount; ++n)
+        classes[n] = class_of(n);
+    return classes;
+}();
+std::uint32_t op_class(Op op) { return kOpClasses[static_cast<unsigned>(op)]; }
+
+bool fits_int32(std::uint64_t v) {
+    return static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int32_t>(v))) == v;
+}
+
+/// Upper register bits above the type are zero wherever the value is in a register.
+bool zero_extended(const Inst &inst) {
+    const std::uint32_t bits = op_class(inst.op);
+    if (bits & kAlwaysExtends)
+        return !is_vector(inst.type);
+    return inst.type == Type::kI32 && (bits & kZeroExtends) != 0;
+}
+
+} // namespace
 
 int constant_count(const ir::Block &block, ValueId n, Type type) {
     const Inst &inst = block.insts[n];
@@ -105,8 +132,10 @@ void Analysis::run(const ir::Block &block, const GuestDescription &guest, const 
     guest_ = &guest;
     layout_ = &layout;
     entry_flags_used = false;
-    values.assign(block.insts.size(), Value{});
-    flags_at.resize(block.insts.size());
+    if (const std::size_t count = block.insts.size(); values.size() < count) {
+        values.resize(count + count / 2);
+        flags_at.resize(count + count / 2);
+    }
     name_values();
     mark_uses();
 }
@@ -122,21 +151,48 @@ ValueId Analysis::carry_source(ValueId f) const {
 
 void Analysis::name_values() {
     slot_value_.assign(layout_->slots.size(), kNoValue);
+    linked_.clear();
+    // Local pointers: what is stored below could otherwise be the vectors' own, for all that the compiler knows.
+    const Inst *const insts = block_->insts.data();
+    Value *const vals = values.data();
+    ValueId *const flags_here = flags_at.data();
+    ValueId *const slot_values = slot_value_.data();
+    const auto count = static_cast<ValueId>(block_->insts.size());
+    static constexpr Value kFresh{};
     ValueId flags = kNoValue;
-    const std::vector<Inst> &insts = block_->insts;
-    for (ValueId i = 0; i < insts.size(); ++i) {
+    for (ValueId i = 0; i < count; ++i) {
         const Inst &inst = insts[i];
-        Value &value = values[i];
+        Value &value = vals[i];
+        value = kFresh;
         value.root = i;
-        flags_at[i] = flags;
-        for (unsigned k = 0; k < inst.arg_count; ++k)
-            ++values[values[inst.args[k]].root].references;
+        flags_here[i] = flags;
+        switch (inst.arg_count) {
+        case 3: ++vals[vals[inst.args[2]].root].references; [[fallthrough]];
+        case 2: ++vals[vals[inst.args[1]].root].references; [[fallthrough]];
+        case 1: ++vals[vals[inst.args[0]].root].references; break;
+        default: break;
+        }
+        const std::uint32_t bits = op_class(inst.op);
+        if ((bits & kNames) == 0)
+            continue;
+        if (bits & kMemoryOp) {
+            const ValueId a = vals[inst.args[0]].root;
+            const Inst &add = insts[a];
+            if (add.op == Op::add && add.type == Type::kI64 && vals[a].flags_of == kNoValue &&
+                insts[add.args[1]].op == Op::konst && fits_int32(insts[add.args[1]].imm))
+                vals[a].lazy = true;
+            continue;
+        }
+        if (bits & ir::kOpFlagsResult) {
+            link_flags(i, inst);
+            continue;
+        }
         switch (inst.op) {
         case Op::v_low: // the low half of the same register
-        case Op::trunc: value.root = values[inst.args[0]].root; break;
+        case Op::trunc: value.root = vals[inst.args[0]].root; break;
         case Op::zext: {
             // Free when the producer left zeros above; a root that is wider than the argument (a trunc) did not.
-            const ValueId root = values[inst.args[0]].root;
+            const ValueId root = vals[inst.args[0]].root;
             const Inst &producer = insts[root];
             if (producer.type == insts[inst.args[0]].type && zero_extended(producer) && producer.op != Op::konst)
                 value.root = root;
@@ -145,23 +201,27 @@ void Analysis::name_values() {
         case Op::pc_page:
         case Op::get: {
             const Slot slot = inst.op == Op::get ? inst.aux : layout_->pc_page_slot;
-            if (slot_value_[slot] != kNoValue)
-                value.root = slot_value_[slot];
+            if (slot_values[slot] != kNoValue)
+                value.root = slot_values[slot];
             else
-                slot_value_[slot] = i;
+                slot_values[slot] = i;
             break;
         }
-        case Op::set: slot_value_[inst.aux] = values[inst.args[0]].root; break;
-        case Op::set_flags: flags = values[inst.args[0]].root; break;
-        case Op::call:
-            for (Slot slot = 0; slot < slot_value_.size(); ++slot) {
-                const bool vector = is_vector(layout_->slots[slot].type);
-                if (guest_->helpers[inst.aux].flags & (vector ? kHelperVector : kHelperWritesSlots))
-                    slot_value_[slot] = kNoValue;
+        case Op::set: slot_values[inst.aux] = vals[inst.args[0]].root; break;
+        case Op::set_flags: flags = vals[inst.args[0]].root; break;
+        case Op::call: {
+            const std::uint16_t written = guest_->helpers[inst.aux].flags;
+            if (written & (kHelperVector | kHelperWritesSlots)) {
+                for (Slot slot = 0; slot < slot_value_.size(); ++slot) {
+                    const bool vector = is_vector(layout_->slots[slot].type);
+                    if (written & (vector ? kHelperVector : kHelperWritesSlots))
+                        slot_values[slot] = kNoValue;
+                }
             }
-            if (guest_->helpers[inst.aux].flags & kHelperFlagsOut)
+            if (written & kHelperFlagsOut)
                 flags = kNoValue;
             break;
+        }
         case Op::mulhu:
         case Op::mulhs:
         case Op::mul: {
@@ -169,33 +229,20 @@ void Analysis::name_values() {
             const bool high = inst.op != Op::mul;
             const bool other = high ? before.op == Op::mul : before.op == Op::mulhu || before.op == Op::mulhs;
             if (other && before.type == inst.type && before.args[0] == inst.args[0] && before.args[1] == inst.args[1]) {
-                values[i - 1].pair = i;
+                vals[i - 1].pair = i;
                 value.pair = i - 1;
             }
             break;
         }
-        case Op::second:
-            values[inst.args[0]].pair = i;
+        default: // second
+            vals[inst.args[0]].pair = i;
             value.pair = inst.args[0];
-            break;
-        default:
-            if (is_memory_op(inst.op)) {
-                const ValueId a = values[inst.args[0]].root;
-                const Inst &add = insts[a];
-                if (add.op == Op::add && add.type == Type::kI64 && values[a].flags_of == kNoValue && a != i &&
-                    insts[add.args[1]].op == Op::konst && fits_int32(insts[add.args[1]].imm))
-                    values[a].lazy = true;
-            } else if (ir::op_info(inst.op).bits & ir::kOpFlagsResult) {
-                link_flags(i, inst);
-            }
             break;
         }
     }
-    for (Value &value : values) {
-        if (value.flags_of == kNoValue)
-            continue;
+    for (const ValueId i : linked_) {
+        Value &value = vals[i];
         value.lazy = false;
-        const auto i = static_cast<ValueId>(&value - values.data());
         if (insts[i].op == Op::and_ && value.references == 1 && insts[value.flags_of].op == Op::f_logic)
             value.test_only = true;
     }
@@ -243,6 +290,7 @@ void Analysis::link_flags(ValueId f, const Inst &inst) {
     }
     if (match && values[r].flags_of == kNoValue) {
         values[r].flags_of = f;
+        linked_.push_back(r);
         return;
     }
     if (inst.op != Op::f_shl && inst.op != Op::f_shr && inst.op != Op::f_sar)
@@ -255,24 +303,34 @@ void Analysis::link_flags(ValueId f, const Inst &inst) {
                                                        : shift.op == Op::sar;
         if (op_matches && shift.type == inst.type && same(shift.args[0], inst.args[0]) && same(shift.args[1], inst.args[1]) &&
             constant_count(*block_, inst.args[1], inst.type) > 0) {
-            if (values[i].flags_of == kNoValue)
+            if (values[i].flags_of == kNoValue) {
                 values[i].flags_of = f;
+                linked_.push_back(i);
+            }
             return;
         }
     }
 }
 
-void Analysis::mark(ValueId v, std::uint32_t at, bool is_explicit) {
-    v = values[v].root;
-    Value &value = values[v];
-    value.last_use = std::max(value.last_use, at);
-    if (is_explicit)
-        value.last_explicit = std::max(value.last_explicit, at);
-    value.next_use = at;
-    if (!is_explicit)
-        value.lazy = false; // side tables name places, not sums
-    if (value.lazy)
-        mark(block_->insts[v].args[0], at, is_explicit);
+// Marks come in the order of falling `at`: the first one is the last use.
+inline void Analysis::mark(ValueId v, std::uint32_t at, bool is_explicit) {
+    Value *const vals = values.data();
+    v = vals[v].root;
+    for (;;) {
+        Value &value = vals[v];
+        if (value.last_use == 0)
+            value.last_use = at;
+        value.next_use = at;
+        if (!is_explicit) {
+            value.lazy = false; // side tables name places, not sums
+            return;
+        }
+        if (value.last_explicit == 0)
+            value.last_explicit = at;
+        if (!value.lazy)
+            return;
+        v = vals[block_->insts[v].args[0]].root;
+    }
 }
 
 void Analysis::mark_carry(ValueId f, std::uint32_t at) {
@@ -287,9 +345,11 @@ void Analysis::mark_flags(ValueId f, std::uint32_t at, FlagMask mask, bool is_ex
     }
     f = values[f].root;
     Value &value = values[f];
-    value.last_use = std::max(value.last_use, at);
+    if (value.last_use == 0)
+        value.last_use = at;
     if (is_explicit) {
-        value.last_explicit = std::max(value.last_explicit, at);
+        if (value.last_explicit == 0)
+            value.last_explicit = at;
         value.first_explicit = at;
         value.needed |= mask;
     }
@@ -361,10 +421,19 @@ void Analysis::mark_operands(ValueId f, std::uint32_t at, FlagMask mask) {
     }
 }
 
-void Analysis::mark_arguments(const Inst &inst, std::uint32_t at) {
+void Analysis::mark_arguments(const Inst &inst, std::uint32_t bits, std::uint32_t at) {
+    if ((bits & ir::kOpTakesFlags) == 0) {
+        switch (inst.arg_count) {
+        case 3: mark(inst.args[2], at, true); [[fallthrough]];
+        case 2: mark(inst.args[1], at, true); [[fallthrough]];
+        case 1: mark(inst.args[0], at, true); break;
+        default: break;
+        }
+        return;
+    }
     for (unsigned k = 0; k < inst.arg_count; ++k) {
         const ValueId v = inst.args[k];
-        if ((ir::op_info(block_->insts[v].op).bits & ir::kOpFlagsResult) == 0) {
+        if ((op_class(block_->insts[v].op) & ir::kOpFlagsResult) == 0) {
             mark(v, at, true);
             continue;
         }
@@ -373,8 +442,6 @@ void Analysis::mark_arguments(const Inst &inst, std::uint32_t at) {
             mask = cond_flags(static_cast<Cond>(inst.aux));
         else if (inst.op == Op::adc || inst.op == Op::sbb || inst.op == Op::rcl || inst.op == Op::rcr)
             mask = kCF;
-        else if (ir::op_info(inst.op).bits & ir::kOpFlagsResult)
-            continue; // its operands are marked by who uses it
         mark_flags(v, at, mask, true);
     }
 }
@@ -427,15 +494,17 @@ void Analysis::settle_hints(const Inst &inst, ValueId v, std::uint32_t barrier) 
 
 void Analysis::mark_uses() {
     next_touch_.assign(layout_->slots.size(), 0);
+    const Inst *const insts = block_->insts.data();
+    Value *const vals = values.data();
     std::uint32_t barrier = ~0u;
     std::uint32_t clobber = ~0u;
     for (auto i = static_cast<ValueId>(block_->insts.size()); i-- > 0;) {
-        const Inst &inst = block_->insts[i];
-        const std::uint16_t bits = ir::op_info(inst.op).bits;
-        Value &value = values[i];
+        const Inst &inst = insts[i];
+        const std::uint32_t bits = op_class(inst.op);
+        Value &value = vals[i];
         if (inst.op == Op::get)
             next_touch_[inst.aux] = i;
-        if (value.root != i)
+        if (value.root != i || inst.op == Op::insn_start || inst.op == Op::set_flags)
             continue;
         if (inst.op == Op::set) {
             mark(inst.args[0], i, true);
@@ -444,26 +513,32 @@ void Analysis::mark_uses() {
         }
         if (bits & ir::kOpFlagsResult) {
             const bool compare = inst.op == Op::f_cmp ||
-                                 (inst.op == Op::f_logic && values[values[inst.args[0]].root].test_only);
+                                 (inst.op == Op::f_logic && vals[vals[inst.args[0]].root].test_only);
             value.eager = compare && value.last_explicit != 0 && clobber >= value.first_explicit;
             // What it is made from exists at least until here.
             if (value.last_use != 0)
                 mark_operands(i, i, hard_flags(inst.op) ? kAllFlags : value.marked);
             continue;
         }
-        const bool barrier_here = is_barrier(inst, *guest_);
-        if ((bits & ir::kOpPure) && !(bits & ir::kOpMxcsr) && value.last_use == 0)
+        if ((bits & (ir::kOpPure | ir::kOpMxcsr)) == ir::kOpPure && value.last_use == 0)
             continue; // dead
-        if (inst.op == Op::insn_start || inst.op == Op::set_flags)
-            continue;
-        settle_hints(inst, i, barrier);
-        if (looks_at_flags(inst, *guest_))
+        if (value.set_at != 0)
+            settle_hints(inst, i, barrier);
+        // Is execution possibly left, or state looked at, at this instruction? Does somebody look at the flags?
+        bool barrier_here = true;
+        if (inst.op == Op::call) {
+            if (guest_->helpers[inst.aux].flags & (kHelperMayFault | kHelperFlagsIn))
+                mark_flags(flags_at[i], i, kAllFlags, false);
+        } else if (bits & (ir::kOpFaults | ir::kOpLeaves)) {
             mark_flags(flags_at[i], i, kAllFlags, false);
+        } else {
+            barrier_here = false;
+        }
         if (!value.lazy && !value.test_only)
-            mark_arguments(inst, i);
+            mark_arguments(inst, bits, i);
         if (barrier_here)
             barrier = i;
-        if (clobbers_flags(inst) && !value.test_only)
+        if ((bits & kClobbers) && !value.test_only)
             clobber = i;
     }
 }

@@ -60,8 +60,10 @@ struct Value {
     Slot home = kNoSlot;             ///< slot last known to hold it
 };
 
+static_assert(sizeof(Value) == 64); // one cache line, written for each instruction
+
 struct Analysis {
-    std::vector<Value> values;
+    std::vector<Value> values;       ///< these two may be longer than the block
     std::vector<ValueId> flags_at;   ///< by instruction: the guest's flags there (kNoValue: as the state has them)
     bool entry_flags_used = false;   ///< someone looks at the flags that the block was entered with
 
@@ -82,7 +84,7 @@ private:
     void mark(ValueId v, std::uint32_t at, bool is_explicit);
     void mark_flags(ValueId f, std::uint32_t at, FlagMask mask, bool is_explicit);
     void mark_carry(ValueId f, std::uint32_t at);
-    void mark_arguments(const Inst &inst, std::uint32_t at);
+    void mark_arguments(const Inst &inst, std::uint32_t bits, std::uint32_t at);
     void mark_operands(ValueId f, std::uint32_t at, FlagMask mask);
     void hint_set(const Inst &inst, std::uint32_t at);
     void settle_hints(const Inst &inst, ValueId v, std::uint32_t barrier);
@@ -93,18 +95,13 @@ private:
     const Layout *layout_ = nullptr;
     std::vector<ValueId> slot_value_;
     std::vector<std::uint32_t> next_touch_;
+    std::vector<ValueId> linked_;    ///< whose flags_of is set
 };
 
 /// Flags that cannot be recomputed from their operands without another flags value's carry.
 constexpr bool hard_flags(Op op) { return op == Op::f_adc || op == Op::f_sbb; }
-/// Is execution possibly left, or state looked at, at this instruction?
-bool is_barrier(const Inst &inst, const GuestDescription &guest);
-/// May emitting it change the host's flags?
-bool clobbers_flags(const Inst &inst);
 /// Can the vector row be done on v256 by one instruction? Else compile() refuses it.
 bool has_wide_form(Op op);
-/// Upper register bits above the type are zero wherever the value is in a register.
-bool zero_extended(const Inst &inst);
 /// The count of a shift or rotate masked as x86 does; nullopt-like -1 when it is not constant.
 int constant_count(const ir::Block &block, ValueId n, Type type);
 

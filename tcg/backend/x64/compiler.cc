@@ -1,6 +1,7 @@
 #include "tcg/backend/x64/compiler.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace rhea::tcg::x64 {
 namespace {
@@ -35,14 +36,22 @@ bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledC
     assembler.bind(head_);
 
     const auto count = static_cast<ValueId>(block.insts.size());
+    const Inst *const insts = block.insts.data();
+    const Value *const values = analysis_.values.data();
     for (ValueId i = 0; i < count; ++i) {
-        const Inst &inst = block.insts[i];
-        const Value &value = val(i);
+        const Inst &inst = insts[i];
+        const Value &value = values[i];
         if (value.root != i)
             continue;
-        const ir::OpInfo &info = ir::op_info(inst.op);
-        if (info.pure() && value.last_use == 0 && !(info.bits & ir::kOpMxcsr))
+        if (inst.op == Op::insn_start) {
+            guest_offset_ = static_cast<std::uint16_t>(inst.imm);
             continue;
+        }
+        if (value.last_use == 0) {
+            const std::uint16_t bits = ir::op_traits(inst.op).bits;
+            if ((bits & (ir::kOpPure | ir::kOpMxcsr)) == ir::kOpPure || inst.op == Op::set_flags)
+                continue;
+        }
         now_ = i;
         const auto op = static_cast<unsigned>(inst.op);
         if (op < kScalarOps)
@@ -50,7 +59,7 @@ bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledC
         else
             emit_vector(i);
         end_op();
-        if (failed_ || !assembler.ok())
+        if (failed_ || !assembler.ok()) [[unlikely]]
             return false;
     }
     out.hot_size = static_cast<std::uint32_t>(assembler.offset()) - entry_offset_;
@@ -116,16 +125,33 @@ void BlockCompiler::begin(const ir::Block &block) {
 void BlockCompiler::end_op() {
     locked_ = locked_xmm_ = 0;
     hold_flags_ = false;
-    for (const Gpr r : kScratchGprs) {
-        const ValueId v = reg_value_[code(r)];
-        if (v != kNoValue && !live_after(v))
-            unbind(v);
+    // Mostly no scratch register is in use.
+    const auto both_free = [](const ValueId *pair) {
+        std::uint64_t bits;
+        std::memcpy(&bits, pair, sizeof bits);
+        return bits == ~0ull;
+    };
+    static_assert(kNoValue == ~0u);
+    for (const unsigned first : {code(Gpr::r10), code(Gpr::r14)}) {
+        if (both_free(&reg_value_[first])) [[likely]]
+            continue;
+        for (unsigned r = first; r < first + 2; ++r) {
+            const ValueId v = reg_value_[r];
+            if (v != kNoValue && !live_after(v))
+                unbind(v);
+        }
     }
-    for (unsigned n = kFirstScratchXmm; n < kXmmCount; ++n) {
-        const ValueId v = xmm_value_[n];
-        if (v != kNoValue && !live_after(v)) {
-            xmm_value_[n] = kNoValue;
-            val(v).place = Value::Place::kNone;
+    static_assert(kScratchGprs == std::array{Gpr::r10, Gpr::r11, Gpr::r14, Gpr::r15});
+    static_assert(kFirstScratchXmm == 12 && kXmmCount == 16);
+    for (const unsigned first : {kFirstScratchXmm, kFirstScratchXmm + 2}) {
+        if (both_free(&xmm_value_[first])) [[likely]]
+            continue;
+        for (unsigned n = first; n < first + 2; ++n) {
+            const ValueId v = xmm_value_[n];
+            if (v != kNoValue && !live_after(v)) {
+                xmm_value_[n] = kNoValue;
+                val(v).place = Value::Place::kNone;
+            }
         }
     }
 }

@@ -68,6 +68,7 @@ private:
 
     /// Queued code. `emit` gets it back with `entry` bound to the current position.
     struct Cold {
+        Cold() {} // data is not to be cleared
         Label entry, back;
         void (*emit)(BlockCompiler &, Cold &) = nullptr;
         alignas(8) std::byte data[312];

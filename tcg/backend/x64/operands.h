@@ -71,7 +71,7 @@ class Label {
     /// Last 32-bit field that waits for this label: (offset + 1) << 3 | bytes between field and end
     /// of instruction. The field holds the same for the one before; 0 ends the chain.
     std::uint32_t chain_ = 0;
-    std::array<std::uint32_t, kShortFixups> short_{};
+    std::array<std::uint32_t, kShortFixups> short_; ///< the first short_count_ of them
     std::uint8_t short_count_ = 0;
 };
 
