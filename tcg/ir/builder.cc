@@ -7,10 +7,101 @@
 
 #include "rhea/tcg/ir.h"
 #include "rhea/tcg/state.h"
+#include "tcg/ir/op_digest.h"
 #include "tcg/ir/verify.h"
 
 namespace rhea::tcg::ir {
 namespace {
+
+/// When fold() may have something to say of an op; the bits below it are of the op as an argument.
+enum FoldWhen : std::uint8_t {
+    kFoldNever,
+    kFoldKnown,   ///< only when its first argument is known (all of them would have to be)
+    kFoldBinary,  ///< also when the second one is constant, or the same
+    kFoldWidth,   ///< also when the argument changed widths itself, or has the type already
+    kFoldAlways,
+    kFoldMask = 7,
+    kIsKnown = 8,
+    kIsWidth = 16,
+};
+
+constexpr std::uint8_t fold_when(Op op, const OpTraits& traits) {
+    switch (op) {
+        case Op::konst:
+            return kFoldNever | kIsKnown;
+        case Op::f_raw:
+            return kFoldNever | kIsKnown;
+        case Op::second:
+            return kFoldNever;
+        case Op::add:
+        case Op::sub:
+        case Op::and_:
+        case Op::or_:
+        case Op::xor_:
+        case Op::andn:
+        case Op::mul:
+        case Op::shl:
+        case Op::shr:
+        case Op::sar:
+        case Op::rol:
+        case Op::ror:
+            return kFoldBinary;
+        case Op::trunc:
+        case Op::zext:
+        case Op::sext:
+        case Op::ins8:
+        case Op::ins8h:
+        case Op::ins16:
+            return kFoldWidth | kIsWidth;
+        case Op::hi8:
+            return kFoldWidth;
+        case Op::not_:
+        case Op::neg:
+        case Op::rcl:
+        case Op::rcr:
+        case Op::shld:
+        case Op::shrd:
+        case Op::lea:
+        case Op::select:
+        case Op::select_cc:
+        case Op::f_shl:
+        case Op::f_shr:
+        case Op::f_sar:
+        case Op::f_rol:
+        case Op::f_ror:
+        case Op::f_rcl:
+        case Op::f_rcr:
+            return kFoldAlways;
+        default:
+            return (traits.bits & kOpPure) != 0 && !is_vector_op(op) ? kFoldKnown : kFoldNever;
+    }
+}
+constexpr std::array<std::uint8_t, kOpCount> kFoldWhen = [] {
+    std::array<std::uint8_t, kOpCount> when{};
+    for (unsigned n = 0; n < kOpCount; ++n)
+        when[n] = fold_when(static_cast<Op>(n), kDigestedOps[n]);
+    return when;
+}();
+
+/// Can fold() find anything? Most instructions are not worth the questions that it asks.
+bool may_fold(const Block& block, const Inst& inst) {
+    const auto when_of = [](Op op) { return kFoldWhen[static_cast<unsigned>(op)]; };
+    const unsigned when = when_of(inst.op) & kFoldMask;
+    if (when == kFoldNever || when == kFoldAlways)
+        return when == kFoldAlways;
+    const Inst& first = block.insts[inst.args[0]];
+    const unsigned source = when_of(first.op);
+    if ((source & kIsKnown) != 0)
+        return true;
+    switch (when) {
+        case kFoldBinary:
+            return inst.args[0] == inst.args[1] || block.insts[inst.args[1]].op == Op::konst;
+        case kFoldWidth:
+            return (source & kIsWidth) != 0 || first.type == inst.type;
+        default:
+            return false;
+    }
+}
 
 constexpr std::uint64_t type_mask(Type type) {
     return type_bits(type) >= 64 ? ~0ull : (1ull << type_bits(type)) - 1;
@@ -38,12 +129,27 @@ void Builder::end_insn_bytes(std::size_t end) {
     }
 }
 
+inline ValueId Builder::append_here(const Inst& inst) {
+    assert(!ended_);
+    const auto id = static_cast<ValueId>(block_.insts.size());
+    block_.insts.push_back(inst);
+#ifdef RHEA_DEBUG
+    if (std::string problem = check_inst(block_, id, guest_); !problem.empty())
+        malformed(problem, block_, guest_);
+#endif
+    return id;
+}
+
+ValueId Builder::append(const Inst& inst) {
+    return append_here(inst);
+}
+
 void Builder::insn_start(std::uint16_t page_offset, std::uint8_t length) {
     if (block_.insns.empty())
         block_.page_offset = page_offset;
     Inst inst{.op = Op::insn_start, .aux = length, .imm = page_offset};
     block_.insns.push_back({page_offset, length, static_cast<std::uint32_t>(block_.insts.size())});
-    append(inst);
+    append_here(inst);
     end_insn_bytes(std::size_t{page_offset} + length);
 }
 
@@ -54,39 +160,27 @@ void Builder::set_insn_length(std::uint8_t length) {
     end_insn_bytes(std::size_t{insn.page_offset} + length);
 }
 
-ValueId Builder::append(const Inst& inst) {
-    assert(!ended_);
-    const auto id = static_cast<ValueId>(block_.insts.size());
-    block_.insts.push_back(inst);
-#ifdef RHEA_DEBUG
-    if (std::string problem = check_inst(block_, id, guest_); !problem.empty())
-        malformed(problem, block_, guest_);
-#endif
-    ended_ = op_traits(inst.op).ends_block();
-    return id;
-}
-
 ValueId Builder::konst(Type type, std::uint64_t value) {
     value &= type_mask(type);
     const std::uint64_t mixed = (value + static_cast<unsigned>(type)) * 0x9e3779b97f4a7c15ull;
     ValueId& known = const_values_[mixed >> 60];
     if (known != kNoValue && block_.insts[known].imm == value && block_.insts[known].type == type)
         return known;
-    known = append({.op = Op::konst, .type = type, .imm = value});
+    known = append_here({.op = Op::konst, .type = type, .imm = value});
     return known;
 }
 
 ValueId Builder::get(Slot slot) {
     ValueId& known = slot_values_[slot];
     if (known == kNoValue)
-        known = append({.op = Op::get, .type = guest_.slots[slot].type, .aux = slot});
+        known = append_here({.op = Op::get, .type = guest_.slots[slot].type, .aux = slot});
     return known;
 }
 
 void Builder::set(Slot slot, ValueId value) {
     if (slot_values_[slot] == value)
         return;
-    append({.op = Op::set,
+    append_here({.op = Op::set,
             .type = guest_.slots[slot].type,
             .arg_count = 1,
             .aux = slot,
@@ -103,7 +197,7 @@ ValueId Builder::flags() {
 void Builder::set_flags(ValueId flags) {
     if (flags_ == flags)
         return;
-    append({.op = Op::set_flags, .arg_count = 1, .args = {flags, kNoValue, kNoValue}});
+    append_here({.op = Op::set_flags, .arg_count = 1, .args = {flags, kNoValue, kNoValue}});
     flags_ = flags;
 }
 
@@ -130,7 +224,7 @@ ValueId Builder::call(std::uint16_t helper, Type result, std::initializer_list<V
 
 ValueId Builder::emit(Op op, Type type, std::initializer_list<ValueId> args, std::uint16_t aux,
                       std::uint64_t imm) {
-    const OpTraits& info = op_traits(op);
+    const OpTraits info = op_traits(op);
     switch (op) {
         case Op::konst:
             return konst(type, imm);
@@ -158,18 +252,33 @@ ValueId Builder::emit(Op op, Type type, std::initializer_list<ValueId> args, std
               .arg_count = static_cast<std::uint8_t>(args.size()),
               .aux = aux,
               .imm = imm};
-    std::copy(args.begin(), args.end(), inst.args.begin());
+    switch (args.size()) {  // no memcpy of a size that is not known
+        case 3:
+            inst.args[2] = args.begin()[2];
+            [[fallthrough]];
+        case 2:
+            inst.args[1] = args.begin()[1];
+            [[fallthrough]];
+        case 1:
+            inst.args[0] = args.begin()[0];
+            break;
+        default:
+            break;
+    }
     if ((info.bits & kOpTyped) == 0 && op != Op::check_w) {
         const bool wide = type == Type::kV256 && info.result == "v";
         inst.type = op == Op::st ? block_.type_of(inst.args[1]) : wide ? type : info.fixed_result;
     }
     if (info.pure()) {
-        if (const ValueId known = fold(inst); known != kNoValue)
-            return known;
-    } else if (never_taken(inst)) {
+        if (may_fold(block_, inst)) {
+            if (const ValueId known = fold(inst); known != kNoValue)
+                return known;
+        }
+    } else if ((op == Op::br_cc || op == Op::br_nz) && never_taken(inst)) {
         return kNoValue;
     }
-    const ValueId id = append(inst);
+    const ValueId id = append_here(inst);
+    ended_ = info.ends_block();
     if (info.bits & kOpMxcsr) {
         // The sticky bits may have changed in the slot that shows the head's MXCSR.
         for (std::size_t i = 0; i < guest_.slots.size(); ++i) {

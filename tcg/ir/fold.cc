@@ -33,8 +33,6 @@ bool Builder::known_bits(ValueId v, std::uint64_t& value) const {
 
 bool Builder::never_taken(const Inst& inst) const {
     std::uint64_t value = 0;
-    if (inst.op != Op::br_cc && inst.op != Op::br_nz)
-        return false;
     if (!known_bits(inst.args[0], value))
         return false;
     if (inst.op == Op::br_nz)

@@ -156,6 +156,7 @@ public:
 
 private:
     ValueId append(const Inst &inst);
+    ValueId append_here(const Inst &inst); ///< the same, inline in builder.cc
     ValueId fold(Inst &inst); ///< the value that a pure instruction equals, or kNoValue; may change it to a simpler one
     ValueId fold_constants(const Inst &inst);
     ValueId fold_identity(Inst &inst);

@@ -3,56 +3,63 @@
 
 #include "rhea/target/x86/state.h"
 
+#include <algorithm>
+#include <cstring>
+
 namespace rhea::target::x86 {
 namespace {
 
-/// Reads the bytes of one instruction. Remembers when it ran out.
+/// Reads the bytes of one instruction without looking whether they are there: near the end of what may be read they
+/// come from a copy with zeros behind it, and in the end the number of bytes used tells whether the result counts.
 class Reader {
 public:
-    Reader(const std::uint8_t *bytes, std::size_t available) : bytes_(bytes), available_(available) {}
+    Reader(const std::uint8_t *bytes, std::size_t available) : bytes_(bytes), available_(available) {
+        if (available < kWindow) [[unlikely]] {
+            std::memcpy(copy_, bytes, available);
+            std::memset(copy_ + available, 0, kWindow - available);
+            bytes_ = copy_;
+        }
+    }
+    Reader(const Reader &) = delete;
+    Reader &operator=(const Reader &) = delete;
 
-    bool ok() const { return status_ == DecodeStatus::kOk; }
-    DecodeStatus status() const { return status_; }
     unsigned position() const { return position_; }
-
     std::uint8_t peek() {
-        if (position_ >= kMaxInsnLength) {
-            fail(DecodeStatus::kTooLong);
-            return 0;
-        }
-        if (position_ >= available_) {
-            fail(DecodeStatus::kMoreBytes);
-            return 0;
-        }
+        looked_at_ = position_ + 1;
         return bytes_[position_];
     }
-    std::uint8_t u8() {
-        const std::uint8_t value = peek();
-        position_ += ok() ? 1 : 0;
-        return value;
-    }
+    std::uint8_t u8() { return bytes_[position_++]; }
     std::uint64_t unsigned_value(unsigned size) {
-        std::uint64_t value = 0;
-        for (unsigned n = 0; n < size; n++) {
-            value |= std::uint64_t{u8()} << (8 * n);
-        }
-        return value;
+        return size == 8 ? next(size) : next(size) & ((1ull << (8 * size)) - 1);
     }
     std::int64_t signed_value(unsigned size) {
         const unsigned shift = 64 - 8 * size;
-        return static_cast<std::int64_t>(unsigned_value(size) << shift) >> shift;
+        return static_cast<std::int64_t>(next(size) << shift) >> shift;
     }
+    /// kOk when all bytes that were read exist and belong to an instruction of a legal length.
+    DecodeStatus status() const {
+        return std::max(position_, looked_at_) <= limit()    ? DecodeStatus::kOk
+               : available_ < std::size_t{kMaxInsnLength} ? DecodeStatus::kMoreBytes
+                                                          : DecodeStatus::kTooLong;
+    }
+    /// Bytes used that exist.
+    unsigned length() const { return std::min(position_, limit()); }
 
 private:
-    void fail(DecodeStatus status) {
-        if (ok()) {
-            status_ = status;
-        }
+    /// 15 prefixes, opcode, ModRM, SIB, displacement and immediates, the last one read as 8 bytes.
+    static constexpr std::size_t kWindow = 64;
+
+    unsigned limit() const { return static_cast<unsigned>(std::min<std::size_t>(available_, kMaxInsnLength)); }
+    std::uint64_t next(unsigned size) {
+        std::uint64_t value;
+        std::memcpy(&value, bytes_ + position_, sizeof value);
+        position_ += size;
+        return value;
     }
     const std::uint8_t *bytes_;
     std::size_t available_;
-    unsigned position_ = 0;
-    DecodeStatus status_ = DecodeStatus::kOk;
+    unsigned position_ = 0, looked_at_ = 0;
+    std::uint8_t copy_[kWindow]; ///< only near the end
 };
 
 class Decoder {
@@ -63,48 +70,48 @@ public:
     DecodeStatus run() {
         insn_ = Insn{};
         prefixes();
-        const bool known = reader_.ok() && opcode() && reader_.ok() && select_row();
-        if (reader_.ok() && known) {
-            sizes();
-            const bool valid = operands();
-            if (reader_.ok()) {
-                insn_.length = static_cast<std::uint8_t>(reader_.position());
-                return valid ? DecodeStatus::kOk : DecodeStatus::kInvalid;
-            }
-        }
-        insn_.length = static_cast<std::uint8_t>(reader_.position());
-        return reader_.ok() ? DecodeStatus::kInvalid : reader_.status();
+        const bool valid = opcode() && select_row() && (sizes(), operands());
+        insn_.length = static_cast<std::uint8_t>(reader_.length());
+        const DecodeStatus status = reader_.status();
+        return status == DecodeStatus::kOk && !valid ? DecodeStatus::kInvalid : status;
     }
 
 private:
     void prefixes() {
-        while (reader_.ok()) {
-            const std::uint8_t byte = reader_.peek();
+        while (reader_.position() < kMaxInsnLength) {
+            const std::uint8_t byte = reader_.u8();
             if (mode_.code64 && (byte & 0xf0) == 0x40) {
                 insn_.rex = byte;
-            } else if (legacy_prefix(byte)) {
+            } else if (kPrefixBytes[byte >> 6] >> (byte & 63) & 1) {
+                legacy_prefix(byte);
                 insn_.rex = 0; // counts only directly before the opcode
             } else {
+                first_ = byte;
                 return;
             }
-            reader_.u8();
         }
+        first_ = reader_.u8();
     }
 
-    bool legacy_prefix(std::uint8_t byte) {
+    /// A bit for each byte that legacy_prefix knows.
+    static constexpr std::uint64_t kPrefixBytes[4] = {1ull << 0x26 | 1ull << 0x2e | 1ull << 0x36 | 1ull << 0x3e,
+                                                      15ull << (0x64 - 0x40), 0,
+                                                      1ull << (0xf0 - 0xc0) | 3ull << (0xf2 - 0xc0)};
+
+    void legacy_prefix(std::uint8_t byte) {
         switch (byte) {
-        case 0x26: segment(kEs); return true;
-        case 0x2e: segment(kCs); return true;
-        case 0x36: segment(kSs); return true;
-        case 0x3e: segment(kDs); return true;
-        case 0x64: insn_.segment_override = kFs; return true;
-        case 0x65: insn_.segment_override = kGs; return true;
-        case 0x66: insn_.prefix66 = true; return true;
-        case 0x67: prefix67_ = true; return true;
-        case 0xf0: insn_.lock = true; return true;
-        case 0xf2: insn_.rep = RepKind::kRepne; return true;
-        case 0xf3: insn_.rep = RepKind::kRep; return true;
-        default: return false;
+        case 0x26: segment(kEs); break;
+        case 0x2e: segment(kCs); break;
+        case 0x36: segment(kSs); break;
+        case 0x3e: segment(kDs); break;
+        case 0x64: insn_.segment_override = kFs; break;
+        case 0x65: insn_.segment_override = kGs; break;
+        case 0x66: insn_.prefix66 = true; break;
+        case 0x67: prefix67_ = true; break;
+        case 0xf0: insn_.lock = true; break;
+        case 0xf2: insn_.rep = RepKind::kRepne; break;
+        case 0xf3: insn_.rep = RepKind::kRep; break;
+        default: break;
         }
     }
 
@@ -116,12 +123,9 @@ private:
 
     /// False: no such opcode.
     bool opcode() {
-        std::uint8_t byte = reader_.u8();
+        std::uint8_t byte = first_;
         if (byte == 0xc4 || byte == 0xc5 || byte == 0x62) {
             const bool is_vector_prefix = mode_.code64 || (reader_.peek() & 0xc0) == 0xc0;
-            if (!reader_.ok()) {
-                return false;
-            }
             if (is_vector_prefix && (mode_.code64 || !mode_.real_or_vm86)) {
                 return byte != 0x62 && vex(byte == 0xc4); // EVEX: no row, no such instruction
             }
@@ -173,51 +177,29 @@ private:
     }
 
     bool modrm() {
-        if (!reader_.ok() || rows_for(insn_.map, insn_.opcode).count == 0) {
+        rows_ = rows_for(insn_.map, insn_.opcode);
+        if (rows_.count == 0) {
             return false;
         }
-        if (needs_modrm(insn_.map, insn_.opcode)) {
+        if (rows_.needs_modrm) {
             insn_.has_modrm = true;
             insn_.modrm = reader_.u8();
         }
         return true;
     }
 
-    bool prefix_matches(std::uint32_t wanted) const {
-        const bool none = insn_.rep == RepKind::kNone;
-        switch (wanted) {
-        case sel::np: return none && !insn_.prefix66;
-        case sel::p66: return none && insn_.prefix66;
-        case sel::pF3: return insn_.rep == RepKind::kRep;
-        case sel::pF2: return insn_.rep == RepKind::kRepne;
-        case sel::npx: return none;
-        default: return true;
-        }
-    }
-
-    bool matches(const Row &row) const {
-        const std::uint32_t s = row.selection;
-        const auto field = [s](std::uint32_t mask, unsigned shift, unsigned value) {
-            return (s & mask) == 0 || ((s & mask) >> shift) == value + 1;
-        };
-        const std::uint32_t mode = s & sel::mode_mask, mod = s & sel::mod_mask, length = s & sel::l_mask,
-                            wide = s & sel::w_mask;
-        return ((s & sel::vex) != 0) == insn_.vex && prefix_matches(s & sel::prefix_mask) &&
-               (mod == 0 || (mod == sel::mem) == (insn_.modrm < 0xc0)) &&
-               field(sel::ext_mask, sel::ext_shift, (insn_.modrm >> 3) & 7) &&
-               field(sel::rm_mask, sel::rm_shift, insn_.modrm & 7) &&
-               (mode == 0 || (mode == sel::o64) == mode_.code64) &&
-               (length == 0 || (length == sel::l1) == (insn_.vex_length != 0)) &&
-               (wide == 0 || (wide == sel::w1) == (insn_.vex ? insn_.vex_w : insn_.rex_w())) && mode_.features.has(row.feature);
-    }
-
     bool select_row() {
-        const RowRange range = rows_for(insn_.map, insn_.opcode);
-        for (unsigned n = 0; n < range.count; n++) {
-            const Row &row = kRows[range.first[n]];
-            if (matches(row)) {
-                insn_.row_id = range.first[n];
-                if ((row.flags & kRowFallback) == 0) {
+        std::uint32_t key = match::of_modrm(insn_.modrm) | (insn_.vex ? match::vex : 0) |
+                            (insn_.vex_length != 0 ? match::l1 : 0) | ((insn_.vex ? insn_.vex_w : insn_.rex_w()) ? match::w1 : 0) |
+                            (mode_.code64 ? match::o64 : 0) | (insn_.prefix66 ? match::p66 : 0);
+        if (insn_.rep != RepKind::kNone) {
+            key |= insn_.rep == RepKind::kRep ? match::pF3 : match::pF2;
+        }
+        for (unsigned n = 0; n < rows_.count; n++) {
+            const RowMatch &row = rows_.first[n];
+            if (((key ^ row.value) & row.mask) == 0 && mode_.features.has(row.feature)) {
+                insn_.row_id = row.id;
+                if (!row.fallback) {
                     return true;
                 }
             }
@@ -269,7 +251,8 @@ private:
 
     /// False: not an instruction after all (register where memory is wanted, a control register that is not).
     bool operands() {
-        for (const OperandSpec &spec : insn_.row().operands) {
+        const Row &row = insn_.row();
+        for (const OperandSpec &spec : row.operands) {
             vector_index_ = vector_index_ || spec.kind == OperandKind::kVsib;
         }
         if (insn_.has_modrm && insn_.modrm < 0xc0 && !ignores_memory_form()) {
@@ -277,7 +260,7 @@ private:
         }
         bool valid = true, uses_vex_register = false;
         for (unsigned n = 0; n < insn_.operands.size(); n++) {
-            const OperandSpec spec = insn_.row().operands[n];
+            const OperandSpec spec = row.operands[n];
             if (spec.kind == OperandKind::kNone) {
                 continue;
             }
@@ -450,6 +433,8 @@ private:
     Reader reader_;
     const DecodeMode &mode_;
     Insn &insn_;
+    RowRange rows_{};
+    std::uint8_t first_ = 0; ///< behind the prefixes
     bool prefix67_ = false, vector_index_ = false;
 };
 

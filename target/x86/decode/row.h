@@ -93,13 +93,29 @@ inline constexpr RowId kNoRow = 0xffff;
 extern const Row *const kRows;
 extern const RowId kRowCount;
 
-/// The rows that cover an opcode, in file order; bit sets of the tables' builder. count may be 0.
+/// A row's selection as what the decoder compares: bits of an encoding, made into one number, under a mask.
+namespace match {
+constexpr std::uint32_t of_modrm(std::uint8_t modrm) { return (modrm & 63u) | (modrm >= 0xc0 ? 64u : 0u); }
+inline constexpr std::uint32_t rm_shift = 0, ext_shift = 3, reg = 64, vex = 1u << 7, l1 = 1u << 8, w1 = 1u << 9,
+                               o64 = 1u << 10, p66 = 1u << 11, pF3 = 1u << 12, pF2 = 1u << 13;
+} // namespace match
+struct RowMatch {
+    std::uint32_t mask, value;
+    RowId id;
+    Feature feature;
+    bool fallback; ///< kRowFallback
+};
+
+/// The rows that cover an opcode, in file order. count may be 0.
 struct RowRange {
-    const RowId *first;
-    unsigned count;
+    const RowMatch *first;
+    std::uint16_t count;
+    bool needs_modrm;
 };
 RowRange rows_for(OpcodeMap map, std::uint8_t opcode);
 /// Does some row of this opcode look at a ModRM byte?
 bool needs_modrm(OpcodeMap map, std::uint8_t opcode);
+/// Has the row an MMX register as an operand?
+bool uses_mmx(RowId row);
 
 } // namespace rhea::target::x86

@@ -136,6 +136,61 @@ constexpr std::array<bool, kBuckets> build_modrm() {
 }
 constexpr std::array<bool, kBuckets> kNeedsModrm = build_modrm();
 
+constexpr RowMatch match_of(RowId id) {
+    const Row &row = kAllRows[id];
+    const std::uint32_t s = row.selection;
+    RowMatch m{match::vex, (s & sel::vex) != 0 ? match::vex : 0, id, row.feature, (row.flags & kRowFallback) != 0};
+    const auto want = [&m](std::uint32_t mask, std::uint32_t value) {
+        m.mask |= mask;
+        m.value |= value;
+    };
+    constexpr std::uint32_t kRep = match::pF3 | match::pF2;
+    switch (s & sel::prefix_mask) {
+    case sel::np: want(kRep | match::p66, 0); break;
+    case sel::p66: want(kRep | match::p66, match::p66); break;
+    case sel::pF3: want(kRep, match::pF3); break;
+    case sel::pF2: want(kRep, match::pF2); break;
+    case sel::npx: want(kRep, 0); break;
+    default: break;
+    }
+    if ((s & sel::mod_mask) != 0) {
+        want(match::reg, (s & sel::mod_mask) == sel::mem ? 0 : match::reg);
+    }
+    if ((s & sel::ext_mask) != 0) {
+        want(7u << match::ext_shift, (((s & sel::ext_mask) >> sel::ext_shift) - 1) << match::ext_shift);
+    }
+    if ((s & sel::rm_mask) != 0) {
+        want(7u << match::rm_shift, (((s & sel::rm_mask) >> sel::rm_shift) - 1) << match::rm_shift);
+    }
+    if ((s & sel::mode_mask) != 0) {
+        want(match::o64, (s & sel::mode_mask) == sel::o64 ? match::o64 : 0);
+    }
+    if ((s & sel::l_mask) != 0) {
+        want(match::l1, (s & sel::l_mask) == sel::l1 ? match::l1 : 0);
+    }
+    if ((s & sel::w_mask) != 0) {
+        want(match::w1, (s & sel::w_mask) == sel::w1 ? match::w1 : 0);
+    }
+    return m;
+}
+constexpr auto kMatches = [] {
+    std::array<RowMatch, kIndex.entries.size()> matches{};
+    for (std::size_t n = 0; n < matches.size(); n++) {
+        matches[n] = match_of(kIndex.entries[n]);
+    }
+    return matches;
+}();
+
+constexpr auto kUsesMmx = [] {
+    std::array<bool, kCount> uses{};
+    for (std::size_t id = 0; id < kCount; id++) {
+        for (const OperandSpec &spec : kAllRows[id].operands) {
+            uses[id] = uses[id] || spec.kind == OperandKind::kMmxReg || spec.kind == OperandKind::kMmxRm;
+        }
+    }
+    return uses;
+}();
+
 } // namespace
 
 const Row *const kRows = kAllRows;
@@ -143,12 +198,14 @@ const RowId kRowCount = static_cast<RowId>(kCount);
 
 RowRange rows_for(OpcodeMap map, std::uint8_t opcode) {
     const std::size_t bucket = static_cast<std::size_t>(map) * 256 + opcode;
-    return {kIndex.entries.data() + kIndex.start[bucket],
-            static_cast<unsigned>(kIndex.start[bucket + 1] - kIndex.start[bucket])};
+    return {kMatches.data() + kIndex.start[bucket],
+            static_cast<std::uint16_t>(kIndex.start[bucket + 1] - kIndex.start[bucket]), kNeedsModrm[bucket]};
 }
 
 bool needs_modrm(OpcodeMap map, std::uint8_t opcode) {
     return kNeedsModrm[static_cast<std::size_t>(map) * 256 + opcode];
 }
+
+bool uses_mmx(RowId row) { return kUsesMmx[row]; }
 
 } // namespace rhea::target::x86

@@ -74,6 +74,10 @@ private:
     /// What does not depend on operands: LOCK, mode and privilege.
     bool allowed() {
         const Row &row = t_.insn.row();
+        constexpr std::uint16_t kConditions = kRowProt | kRowPriv | kRowX87 | kRowMmx | kRowSse | kRowFpuSave | kRowXsave | kRowAvx;
+        if (!t_.insn.lock && (row.flags & kConditions) == 0) {
+            return true;
+        }
         if (t_.insn.lock && !((row.flags & kRowLock) != 0 && t_.op(0).is_mem())) {
             t_.undefined();
             return false;
@@ -111,9 +115,14 @@ private:
 
     /// MMX instructions report pending x87 exceptions before anything else, and find their registers in memory.
     void check_x87() {
+        if (t_.x87_checked && (t_.insn.row().flags & (kRowX87 | kRowFpuSave)) == 0) {
+            return;
+        }
         bool mmx = (t_.insn.row().flags & kRowMmx) != 0;
-        for (const Operand &operand : t_.insn.operands) {
-            mmx = mmx || operand.kind == Operand::Kind::kMmx;
+        if (uses_mmx(t_.insn.row_id)) {
+            for (const Operand &operand : t_.insn.operands) {
+                mmx = mmx || operand.kind == Operand::Kind::kMmx;
+            }
         }
         if ((t_.insn.row().flags & (kRowX87 | kRowFpuSave)) != 0) {
             t_.x87_checked = false;

@@ -14,6 +14,8 @@ enum OpClass : std::uint32_t {
     kZeroExtends = 1u << 18,  ///< a 32-bit result has zeros above it
     kAlwaysExtends = 1u << 19, ///< a result of any integer type has
     kNames = 1u << 20,        ///< name_values has something to do
+    kDirectExit = 1u << 21,
+    kX87 = 1u << 22,
 };
 
 constexpr bool is_memory_op(Op op) {
@@ -98,7 +100,9 @@ constexpr std::uint32_t class_of(unsigned n) {
     const std::uint16_t bits = ir::kDigestedOps[n].bits;
     return bits | (keeps_host_flags(op, bits) ? 0u : kClobbers) | (is_memory_op(op) ? kMemoryOp : 0u) |
            (leaves_upper_bits(op) ? 0u : kZeroExtends) | (op == Op::konst || op == Op::ld ? kAlwaysExtends : 0u) |
-           (has_name(op, bits) ? kNames : 0u);
+           (has_name(op, bits) ? kNames : 0u) |
+           (op == Op::br_cc || op == Op::br_nz || op == Op::exit_direct ? kDirectExit : 0u) |
+           (op >= Op::x87_run && op <= Op::x87_set_control ? kX87 | kNames : 0u);
 }
 constexpr std::array<std::uint32_t, ir::kOpCount> kOpClasses = [] {
     std::array<std::uint32_t, ir::kOpCount> classes{};
@@ -160,6 +164,8 @@ void Analysis::name_values() {
     const auto count = static_cast<ValueId>(block_->insts.size());
     static constexpr Value kFresh{};
     ValueId flags = kNoValue;
+    std::uint32_t exits = 0;
+    last_x87 = 0;
     for (ValueId i = 0; i < count; ++i) {
         const Inst &inst = insts[i];
         Value &value = vals[i];
@@ -173,8 +179,11 @@ void Analysis::name_values() {
         default: break;
         }
         const std::uint32_t bits = op_class(inst.op);
+        exits += (bits & kDirectExit) / kDirectExit;
         if ((bits & kNames) == 0)
             continue;
+        if (bits & kX87)
+            last_x87 = i;
         if (bits & kMemoryOp) {
             const ValueId a = vals[inst.args[0]].root;
             const Inst &add = insts[a];
@@ -234,12 +243,14 @@ void Analysis::name_values() {
             }
             break;
         }
-        default: // second
+        case Op::second:
             vals[inst.args[0]].pair = i;
             value.pair = inst.args[0];
             break;
+        default: break; // x87
         }
     }
+    exit_count = exits;
     for (const ValueId i : linked_) {
         Value &value = vals[i];
         value.lazy = false;

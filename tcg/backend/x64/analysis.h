@@ -65,6 +65,8 @@ static_assert(sizeof(Value) == 64); // one cache line, written for each instruct
 struct Analysis {
     std::vector<Value> values;       ///< these two may be longer than the block
     std::vector<ValueId> flags_at;   ///< by instruction: the guest's flags there (kNoValue: as the state has them)
+    std::uint32_t exit_count = 0;    ///< direct exits
+    std::uint32_t last_x87 = 0;      ///< index of the last op on the host's x87 registers
     bool entry_flags_used = false;   ///< someone looks at the flags that the block was entered with
 
     void run(const ir::Block &block, const GuestDescription &guest, const Layout &layout);

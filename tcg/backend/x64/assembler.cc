@@ -346,6 +346,51 @@ void Assembler::patch_rel32(std::uint8_t* field_write, const std::uint8_t* field
     field.store(static_cast<std::uint32_t>(distance), std::memory_order_release);
 }
 
+std::uint8_t* Assembler::encode_rm_any(std::uint32_t op, unsigned size, unsigned reg, const Mem& m,
+                                       unsigned trailing, bool force_rex) {
+    const unsigned rex = (reg >> 3) << 2 | (mem_x(m) ? 2 : 0) | (mem_b(m) ? 1 : 0);
+    return put_mem(put_opcode(begin(), op, size, rex, force_rex), reg, m, trailing);
+}
+
+void Assembler::tlb_check(Gpr t1, Gpr t2, Gpr ea, std::int32_t tag, std::int32_t addend,
+                          std::int32_t limit, Label& slow) {
+    constexpr std::size_t kBytes = 48;  // and a store that goes over the end
+    assert(!fits8(tag) && !fits8(addend) && !fits8(limit) && t2 != Gpr::rax && !slow.bound());
+    begin();
+    if (overflowed_ || static_cast<std::size_t>(limit_ + kMaxInstruction - cursor_) < kBytes) {
+        // The block does not fit anyway, or only just.
+        bextr(8, t1, ea, Gpr::rbp);
+        if (ea != t2)
+            mov(8, t2, ea);
+        sub(8, t2, ptr(Gpr::rbp, t1, 8, tag));
+        cmp(8, t2, limit);
+        mov(8, t1, ptr(Gpr::rbp, t1, 8, addend));
+        jcc(Cond::kA, slow);
+        return;
+    }
+    const unsigned x = code(t1), y = code(t2), e = code(ea);
+    const auto sib = static_cast<std::uint64_t>(modrm(3, x, 5));
+    const auto low32 = [](std::int32_t v) { return static_cast<std::uint64_t>(static_cast<std::uint32_t>(v)); };
+    std::uint8_t* p = cursor_;
+    // VEX.LZ.0F38.W1 F7 /r, vvvv = rbp
+    store64(p, 0xc4 | std::uint64_t{(x < 8 ? 0x80u : 0u) | 0x40 | (e < 8 ? 0x20u : 0u) | 2} << 8 | 0xf7d00000u |
+                   std::uint64_t{modrm(3, x, e)} << 32);
+    p += 5;
+    store32(p, 0x48 | (e >> 3) << 2 | y >> 3 | 0x8900 | static_cast<unsigned>(modrm(3, e, y)) << 16);
+    p += e != y ? 3 : 0;
+    store64(p, 0x48 | (y >> 3) << 2 | (x >> 3) << 1 | 0x2b00 | std::uint64_t{modrm(2, y, 4)} << 16 | sib << 24 |
+                   low32(tag) << 32);
+    p += 8;
+    store64(p, 0x48 | y >> 3 | 0x8100 | std::uint64_t{modrm(3, 7, y)} << 16 | low32(limit) << 24);
+    p += 7;
+    store64(p, 0x48 | (x >> 3) << 2 | (x >> 3) << 1 | 0x8b00 | std::uint64_t{modrm(2, x, 4)} << 16 | sib << 24 |
+                   low32(addend) << 32);
+    p += 8;
+    *p++ = 0x0f;
+    *p++ = jcc32(Cond::kA);
+    end(store32(p, use_label(slow, p, 0)));
+}
+
 std::uint8_t* Assembler::put_rip(std::uint8_t* p, const Mem& m, unsigned trailing) {
     if (m.form == Mem::Form::kRipLabel) {
         assert(m.disp == 0);

@@ -95,6 +95,12 @@ class Assembler {
     static void patch_rel32(std::uint8_t* field_write, const std::uint8_t* field_exec,
                             const void* target);
 
+    // ---- sequences -----------------------------------------------------------------------------
+    /// What stands before an access: bextr t1, ea, base; mov t2, ea (unless it is); sub t2, [base + t1*8 + tag];
+    /// cmp t2, limit; mov t1, [base + t1*8 + addend]; ja slow. base is rbp, t2 not rax; the displacements and the
+    /// limit have their 32-bit forms.
+    void tlb_check(Gpr t1, Gpr t2, Gpr ea, std::int32_t tag, std::int32_t addend, std::int32_t limit, Label& slow);
+
     // ---- moves -------------------------------------------------------------------------------
     void mov(unsigned size, Gpr dst, Gpr src);
     void mov(unsigned size, Gpr dst, const Mem& src);
@@ -400,6 +406,8 @@ class Assembler {
                             bool force_rex = false);
     std::uint8_t* encode_rm(std::uint32_t op, unsigned size, unsigned reg, const Mem& m,
                             unsigned trailing = 0, bool force_rex = false);
+    std::uint8_t* encode_rm_any(std::uint32_t op, unsigned size, unsigned reg, const Mem& m,
+                                unsigned trailing, bool force_rex);
     std::uint8_t* put_mem(std::uint8_t* p, unsigned reg, const Mem& m, unsigned trailing);
     std::uint8_t* put_rip(std::uint8_t* p, const Mem& m, unsigned trailing);
     std::uint8_t* vex_prefix(std::uint8_t* p, VexOp op, unsigned reg, unsigned vvvv, bool x,

@@ -13,6 +13,36 @@ constexpr std::uint32_t kFlagsDead = 1; ///< in the word before a block's entry
 /// By op; a scalar row without its emitter does not link, vector rows have a table of their own.
 static constexpr unsigned kScalarOps = static_cast<unsigned>(Op::v_zero);
 
+/// Frees scratch registers that have had their last use. Mostly none is in use.
+inline void BlockCompiler::end_op() {
+    locked_ = locked_xmm_ = 0;
+    hold_flags_ = false;
+    Value *const values = analysis_.values.data();
+    const std::uint32_t now = now_;
+    const auto release = [&](Gpr r) {
+        const ValueId v = reg_value_[code(r)];
+        if (v != kNoValue && values[v].last_use <= now)
+            unbind(v);
+    };
+    static_assert(kScratchGprs == std::array{Gpr::r10, Gpr::r11, Gpr::r14, Gpr::r15});
+    release(Gpr::r10);
+    release(Gpr::r11);
+    release(Gpr::r14);
+    release(Gpr::r15);
+    static_assert(kFirstScratchXmm == 12 && kXmmCount == 16 && kNoValue == ~0u);
+    std::uint64_t owners[2];
+    std::memcpy(owners, &xmm_value_[kFirstScratchXmm], sizeof owners);
+    if ((owners[0] & owners[1]) == ~0ull) [[likely]]
+        return;
+    for (unsigned n = kFirstScratchXmm; n < kXmmCount; ++n) {
+        const ValueId v = xmm_value_[n];
+        if (v != kNoValue && values[v].last_use <= now) {
+            xmm_value_[n] = kNoValue;
+            values[v].place = Value::Place::kNone;
+        }
+    }
+}
+
 bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledCode &out) {
     using Emit = void (BlockCompiler::*)(ValueId);
     static constexpr Emit kEmitters[] = {
@@ -73,15 +103,15 @@ bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledC
     out.entry = const_cast<std::uint8_t *>(assembler.exec_at(entry_offset_));
     out.size = static_cast<std::uint32_t>(assembler.offset());
     std::vector<std::uint8_t> &table = out.side_table.bytes;
-    table.clear();
-    table.reserve(4 + first_jumps_.size() * 8 + record_bytes_.size());
-    DescWriter writer(table);
-    writer.u32(static_cast<std::uint32_t>(first_jumps_.size()));
-    for (const FirstJump &jump : first_jumps_) {
-        writer.u32(static_cast<std::uint32_t>(jump.field));
-        writer.u32(static_cast<std::uint32_t>(jump.target));
-    }
-    table.insert(table.end(), record_bytes_.begin(), record_bytes_.end());
+    static_assert(sizeof(FirstJump) == 8);
+    const auto exits = static_cast<std::uint32_t>(first_jumps_.size());
+    table.resize(4 + exits * sizeof(FirstJump) + record_bytes_.size());
+    std::uint8_t *to = table.data();
+    std::memcpy(to, &exits, 4);
+    if (exits != 0)
+        std::memcpy(to + 4, first_jumps_.data(), exits * sizeof(FirstJump));
+    if (record_bytes_.size() != 0)
+        std::memcpy(to + 4 + exits * sizeof(FirstJump), record_bytes_.data(), record_bytes_.size());
     return true;
 }
 
@@ -110,50 +140,9 @@ void BlockCompiler::begin(const ir::Block &block) {
     pending_first_jump_ = {};
     out_->exits.clear();
     // Stubs hold addresses of exit slots: no more reallocation.
-    std::size_t exits = 0;
     x87_ready_ = false;
-    last_x87_ = 0;
-    for (std::uint32_t i = 0; i < block.insts.size(); ++i) {
-        const Op op = block.insts[i].op;
-        exits += op == Op::br_cc || op == Op::br_nz || op == Op::exit_direct;
-        if (op >= Op::x87_run && op <= Op::x87_set_control)
-            last_x87_ = i;
-    }
-    out_->exits.reserve(exits);
-}
-
-void BlockCompiler::end_op() {
-    locked_ = locked_xmm_ = 0;
-    hold_flags_ = false;
-    // Mostly no scratch register is in use.
-    const auto both_free = [](const ValueId *pair) {
-        std::uint64_t bits;
-        std::memcpy(&bits, pair, sizeof bits);
-        return bits == ~0ull;
-    };
-    static_assert(kNoValue == ~0u);
-    for (const unsigned first : {code(Gpr::r10), code(Gpr::r14)}) {
-        if (both_free(&reg_value_[first])) [[likely]]
-            continue;
-        for (unsigned r = first; r < first + 2; ++r) {
-            const ValueId v = reg_value_[r];
-            if (v != kNoValue && !live_after(v))
-                unbind(v);
-        }
-    }
-    static_assert(kScratchGprs == std::array{Gpr::r10, Gpr::r11, Gpr::r14, Gpr::r15});
-    static_assert(kFirstScratchXmm == 12 && kXmmCount == 16);
-    for (const unsigned first : {kFirstScratchXmm, kFirstScratchXmm + 2}) {
-        if (both_free(&xmm_value_[first])) [[likely]]
-            continue;
-        for (unsigned n = first; n < first + 2; ++n) {
-            const ValueId v = xmm_value_[n];
-            if (v != kNoValue && !live_after(v)) {
-                xmm_value_[n] = kNoValue;
-                val(v).place = Value::Place::kNone;
-            }
-        }
-    }
+    last_x87_ = analysis_.last_x87;
+    out_->exits.reserve(analysis_.exit_count);
 }
 
 void BlockCompiler::emit_cold() {

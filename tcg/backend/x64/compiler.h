@@ -292,7 +292,7 @@ private:
     std::array<ValueId, kVectorSpills> vector_spill_owner_{};
     std::vector<ValueId> slot_value_;   ///< value that a slot is known to hold
     std::vector<Cold> cold_;
-    std::vector<std::uint8_t> desc_bytes_, record_bytes_;
+    ByteBuffer desc_bytes_, record_bytes_;
     std::vector<FirstJump> first_jumps_; ///< by exit
     FirstJump pending_first_jump_;
 };

@@ -100,7 +100,7 @@ Loc BlockCompiler::raw_flags(ValueId f) {
         a().call(thunks_.evaluate_flags);
         a().byte(spill);
         a().bytes({desc_bytes_.data() + begin, desc_bytes_.size() - begin});
-        desc_bytes_.resize(begin);
+        desc_bytes_.truncate(begin);
     }
     return Loc::mem(layout_.spill(static_cast<unsigned>(value.raw_spill)));
 }

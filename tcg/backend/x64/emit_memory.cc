@@ -31,13 +31,8 @@ BlockCompiler::HostAccess BlockCompiler::check_access(const GuestAddress &addres
         a().test(1, ea, bytes - 1);
         a().jcc(Cond::kNE, slow);
     }
-    a().bextr(8, t1, ea, kStateReg);
-    if (ea != t2)
-        a().mov(8, t2, ea);
-    a().sub(8, t2, ptr(kStateReg, t1, 8, Layout::window(write ? kWriteTagOffset : kReadTagOffset)));
-    a().cmp(8, t2, static_cast<std::int32_t>(4096 - bytes));
-    a().mov(8, t1, ptr(kStateReg, t1, 8, Layout::window(kAddendOffset)));
-    a().jcc(Cond::kA, slow);
+    a().tlb_check(t1, t2, ea, Layout::window(write ? kWriteTagOffset : kReadTagOffset), Layout::window(kAddendOffset),
+                  static_cast<std::int32_t>(4096 - bytes), slow);
     return {ptr(address.base, t1, 1, address.disp)};
 }
 

@@ -41,17 +41,44 @@ inline bool mem_b(const Mem& m) {
     return (m.form == Mem::Form::kBase || m.form == Mem::Form::kBaseIndex) && code(m.base) >= 8;
 }
 
+// The most frequent forms (one opcode byte, no size prefix) go without a branch a byte: what may be there is written, and
+// the next byte goes over it when it is not.
 inline std::uint8_t* Assembler::encode_rr(std::uint32_t op, unsigned size, unsigned reg,
                                           unsigned rm, bool force_rex) {
-    std::uint8_t* p = put_opcode(begin(), op, size, (reg >> 3) << 2 | rm >> 3, force_rex);
+    const unsigned rex = (reg >> 3) << 2 | rm >> 3;
+    std::uint8_t* p = begin();
+    if (op < 0x100 && size != 2) [[likely]] {
+        const unsigned all = rex | (size & 8);
+        *p = static_cast<std::uint8_t>(0x40 | all);
+        p += (all != 0) | force_rex;
+        p[0] = static_cast<std::uint8_t>(op);
+        p[1] = modrm(3, reg, rm);
+        return p + 2;
+    }
+    p = put_opcode(p, op, size, rex, force_rex);
     *p++ = modrm(3, reg, rm);
     return p;
 }
 
 inline std::uint8_t* Assembler::encode_rm(std::uint32_t op, unsigned size, unsigned reg,
                                           const Mem& m, unsigned trailing, bool force_rex) {
-    const unsigned rex = (reg >> 3) << 2 | (mem_x(m) ? 2 : 0) | (mem_b(m) ? 1 : 0);
-    return put_mem(put_opcode(begin(), op, size, rex, force_rex), reg, m, trailing);
+    if (op < 0x100 && size != 2 && m.form <= Mem::Form::kBaseIndex) [[likely]] {
+        const bool indexed = m.form == Mem::Form::kBaseIndex;
+        const unsigned base = code(m.base), index = code(m.index);
+        const unsigned rex = (size & 8) | (reg >> 3) << 2 | base >> 3 | (indexed ? (index >> 3) << 1 : 0);
+        std::uint8_t* p = begin();
+        *p = static_cast<std::uint8_t>(0x40 | rex);
+        p += (rex != 0) | force_rex;
+        *p++ = static_cast<std::uint8_t>(op);
+        const unsigned mod = m.disp == 0 && (base & 7) != 5 ? 0 : fits8(m.disp) ? 1 : 2;
+        const bool sib = indexed || (base & 7) == 4;
+        p[0] = modrm(mod, reg, sib ? 4 : base);
+        p[1] = indexed ? modrm(m.scale_log2, index, base) : modrm(0, 4, base);
+        p += sib ? 2 : 1;
+        store32(p, static_cast<std::uint32_t>(m.disp));
+        return p + mod * mod;  // 0, 1 or 4 bytes of displacement
+    }
+    return encode_rm_any(op, size, reg, m, trailing, force_rex);
 }
 
 inline std::uint8_t* Assembler::put_mem(std::uint8_t* p, unsigned reg, const Mem& m,

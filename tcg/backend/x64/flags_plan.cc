@@ -417,11 +417,10 @@ BlockCompiler::SafePointPlan BlockCompiler::safe_point() {
 }
 
 void BlockCompiler::record(const SafePointPlan &plan) {
-    DescWriter writer(record_bytes_);
-    writer.u32(static_cast<std::uint32_t>(a().offset()) - entry_offset_);
-    writer.u16(plan.page_offset);
-    writer.u16(static_cast<std::uint16_t>(plan.desc_end - plan.desc_begin));
-    record_bytes_.insert(record_bytes_.end(), desc_bytes_.begin() + plan.desc_begin, desc_bytes_.begin() + plan.desc_end);
+    const std::uint32_t length = plan.desc_end - plan.desc_begin;
+    record_bytes_.put(std::uint64_t{static_cast<std::uint32_t>(a().offset()) - entry_offset_} |
+                      std::uint64_t{plan.page_offset} << 32 | std::uint64_t{length} << 48);
+    record_bytes_.put(desc_bytes_.data() + plan.desc_begin, length);
 }
 
 } // namespace rhea::tcg::x64

@@ -59,16 +59,6 @@ std::uint32_t shift_flags(FlagsKind kind, unsigned bytes, std::uint64_t a, unsig
 
 } // namespace
 
-void DescWriter::u16(std::uint16_t v) {
-    u8(static_cast<std::uint8_t>(v));
-    u8(static_cast<std::uint8_t>(v >> 8));
-}
-
-void DescWriter::u32(std::uint32_t v) {
-    u16(static_cast<std::uint16_t>(v));
-    u16(static_cast<std::uint16_t>(v >> 16));
-}
-
 void DescWriter::kind(DescKind kind, unsigned bytes) {
     u8(static_cast<std::uint8_t>(static_cast<unsigned>(kind) |
                                  static_cast<unsigned>(std::countr_zero(bytes)) << 6));

@@ -14,6 +14,7 @@
 #include "tcg/backend/x64/layout.h"
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -45,18 +46,47 @@ struct Loc {
     static Loc constant(std::uint64_t value) { return {Kind::kImm, Gpr::rax, 0, value}; }
 };
 
-/// Appends descriptors to a byte vector.
-class DescWriter {
+/// Bytes that grow: whole values are stored at once. Kept for its capacity.
+class ByteBuffer {
 public:
-    explicit DescWriter(std::vector<std::uint8_t> &out) : out_(out) {}
-    void kind(DescKind kind, unsigned bytes = 4);
-    void loc(const Loc &loc);
-    void u8(std::uint8_t v) { out_.push_back(v); }
-    void u16(std::uint16_t v);
-    void u32(std::uint32_t v);
+    const std::uint8_t *data() const { return bytes_.data(); }
+    std::size_t size() const { return size_; }
+    void clear() { size_ = 0; }
+    void truncate(std::size_t size) { size_ = size; }
+    template <class T>
+    void put(T value) {
+        std::memcpy(grow_by(sizeof value), &value, sizeof value);
+    }
+    void put(const std::uint8_t *from, std::size_t count) {
+        std::uint8_t *to = grow_by(count);
+        if (count == 1) // most descriptors
+            *to = *from;
+        else
+            std::memcpy(to, from, count);
+    }
 
 private:
-    std::vector<std::uint8_t> &out_;
+    std::uint8_t *grow_by(std::size_t count) {
+        if (bytes_.size() - size_ < count) [[unlikely]]
+            bytes_.resize(2 * bytes_.size() + count + 256);
+        size_ += count;
+        return bytes_.data() + size_ - count;
+    }
+    std::vector<std::uint8_t> bytes_;
+    std::size_t size_ = 0;
+};
+
+/// Appends descriptors.
+class DescWriter {
+public:
+    explicit DescWriter(ByteBuffer &out) : out_(out) {}
+    void kind(DescKind kind, unsigned bytes = 4);
+    void loc(const Loc &loc);
+    void u8(std::uint8_t v) { out_.put(v); }
+    void u32(std::uint32_t v) { out_.put(v); }
+
+private:
+    ByteBuffer &out_;
 };
 
 /// RFLAGS bits of the descriptor at `desc`; advances it. State must be stored: pinned registers in their slots, scratch
