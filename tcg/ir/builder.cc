@@ -266,7 +266,7 @@ ValueId Builder::emit(Op op, Type type, std::initializer_list<ValueId> args, std
             break;
     }
     if ((info.bits & kOpTyped) == 0 && op != Op::check_w) {
-        const bool wide = type == Type::kV256 && info.result == "v";
+        const bool wide = type == Type::kV256 && (info.bits & kOpEitherWidth) != 0;
         inst.type = op == Op::st ? block_.type_of(inst.args[1]) : wide ? type : info.fixed_result;
     }
     if (info.pure()) {

@@ -54,6 +54,8 @@ constexpr OpTraits digest_row(std::string_view result, std::string_view args, st
         traits.bits |= kOpTakesFlags;
     if (result == "none")
         traits.bits |= kOpNoResult;
+    if (result == "v")
+        traits.bits |= kOpEitherWidth;
     if (result == "flags")
         traits.bits |= kOpFlagsResult;
     return traits;

@@ -88,7 +88,7 @@ std::optional<std::vector<std::uint8_t>> encode(RowId id, Form form, bool code64
             return value != 0 ? (value >> shift) - 1 : other;
         };
         put((form == Form::kMemory ? 0u : 3u) << 6 | field(sel::ext_mask, sel::ext_shift, 2) << 3 |
-            field(sel::rm_mask, sel::rm_shift, 3));
+            field(sel::rm_mask, sel::rm_shift, has_operand(row, OperandKind::kVsib) ? 4 : 3));
     } else if (form == Form::kMemory) {
         return std::nullopt;
     }

@@ -91,7 +91,7 @@ void TestCpu::allow(void *address, std::size_t size, bool writable) {
 }
 
 bool TestCpu::check(std::uint64_t address, unsigned size, unsigned flags, bool write) {
-    if ((flags & tcg::kMemAlign16) != 0 && (address & 15) != 0) {
+    if ((flags & tcg::kMemAlign16) != 0 && (address & (size - 1)) != 0) {
         raise(state_, kGeneralProtection, 0);
         return false;
     }

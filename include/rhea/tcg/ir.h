@@ -42,6 +42,7 @@ enum OpBits : std::uint16_t {
     kOpNoResult = 512,
     kOpFlagsResult = 1024,
     kOpTakesFlags = 2048, ///< some argument is flags
+    kOpEitherWidth = 4096, ///< the result is a v128 or a v256, by Inst::type
 };
 
 /// What sweeps over a block look at for each instruction, 4 bytes an op.
