@@ -74,7 +74,7 @@ bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledC
         if (value.root != i)
             continue;
         if (inst.op == Op::insn_start) {
-            guest_offset_ = static_cast<std::uint16_t>(inst.imm);
+            emit_insn_start(i); // leaves no code, and nothing to tidy up
             continue;
         }
         if (value.last_use == 0) {
