@@ -55,20 +55,22 @@ Made make_tcg(const AcceleratorRequest& request) {
         tcg.check_interp = true;
     }
     const auto interpret = options.take_bool("interp", false);
+    const auto count = options.take_bool("count", false);
     const auto megabytes = options.take_unsigned("tb-size", 0);
-    if (!interpret || !megabytes) {
-        return fail(!interpret ? interpret.error() : megabytes.error());
+    if (!interpret || !count || !megabytes) {
+        return fail(!interpret ? interpret.error() : !count ? count.error() : megabytes.error());
     }
     if (*megabytes > 2047) {
         return fail("tb-size={}: the translated code has at most 2047 MiB", *megabytes);
     }
     tcg.interpret = *interpret;
+    tcg.count = *count;
     tcg.tb_size = *megabytes << 20;
     // One vCPU has one thread either way.
     if (const auto thread = options.take("thread"); thread && *thread != "single" && *thread != "multi") {
         return fail("thread= takes single or multi, not '{}'", *thread);
     }
-    if (auto done = options.finish({"check", "interp", "tb-size", "thread"}); !done) {
+    if (auto done = options.finish({"check", "count", "interp", "tb-size", "thread"}); !done) {
         return fail(done.error());
     }
     auto model = make_cpu_model(request, x86::CpuAvailability::translator());

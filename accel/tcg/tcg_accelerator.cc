@@ -88,6 +88,8 @@ std::string TcgVcpu::describe_jit() const {
     }
     std::sort(calls.rbegin(), calls.rend());
     text += fmt::format("  helper calls           {}\n", total);
+    if (options_.count)
+        text += fmt::format("  instructions run       {} ({:.3f} helper calls a 1,000)\n", cold_->stat_insns, 1000 * per(total, cold_->stat_insns));
     for (const auto &[count, name] : calls)
         text += fmt::format("    {:<20} {}\n", name, count);
     return text;

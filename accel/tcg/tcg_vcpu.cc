@@ -55,6 +55,8 @@ util::Result<void> TcgVcpu::initialise() {
         if (!generator_)
             return util::fail("the translator needs a host CPU with BMI1, BMI2 and AVX2; "
                               "-accel tcg,interp=on runs without them, slowly");
+        if (options_.count)
+            generator_->count_instructions();
         CodeBuffer thunks = code_->allocate(64 * 1024);
         code_->commit(thunks, generator_->emit_thunks(thunks));
     }
@@ -249,6 +251,8 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
         in_generated_code_ = false;
     } else {
         TcgCounters::bump(counters_.interpreted);
+        if (options_.count)
+            cold_->stat_insns += block->guest_insns;
         interpreting_ = block;
         exit = interpreter_->run(head_, *block->ir);
         interpreting_ = nullptr;
@@ -297,6 +301,7 @@ std::optional<core::VcpuExit> TcgVcpu::run_single() {
     head_->pc_page = head_->pc & core::kPageMask;
     cold_->slow_site = 0;
     TcgCounters::bump(counters_.interpreted);
+    cold_->stat_insns += options_.count ? 1 : 0;
     const CodeExit exit = interpreter_->run(head_, ir_);
     if (exit == CodeExit::kState)
         mode_changed();

@@ -83,6 +83,8 @@ struct CodeBuffer {
 class CodeGenerator {
 public:
     virtual ~CodeGenerator() = default;
+    /// Blocks compiled from now on count the guest instructions that they run in VcpuCold::stat_insns.
+    virtual void count_instructions() = 0;
     /// Emits entry/exit thunks and slow-path thunks into `buffer`; returns the bytes used.
     virtual std::size_t emit_thunks(CodeBuffer buffer) = 0;
     /// Compiles one block; nullopt when it does not fit in the buffer.

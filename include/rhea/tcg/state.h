@@ -119,6 +119,7 @@ struct VcpuCold {
     std::uint64_t vcpu = 0;            ///< the accel/tcg vCPU object
     std::uint32_t requests = 0;        ///< not 0: the run loop has something to look at. Other threads write it (atomic_ref)
     static constexpr unsigned kMaxHelpers = 256;
+    std::uint64_t stat_insns = 0;      ///< guest instructions that ran, where CodeGenerator::count_instructions was asked for
     std::uint64_t stat_helper_calls[kMaxHelpers] = {}; ///< by helper; those beyond share the last one
     std::uint64_t stat_slow_loads = 0, stat_slow_stores = 0, stat_jump_misses = 0, stat_victims = 0;
 };

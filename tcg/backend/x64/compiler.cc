@@ -74,7 +74,8 @@ bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledC
         if (value.root != i)
             continue;
         if (inst.op == Op::insn_start) {
-            emit_insn_start(i); // leaves no code, and nothing to tidy up
+            now_ = i;
+            emit_insn_start(i); // leaves nothing to tidy up
             continue;
         }
         if (value.last_use == 0) {
@@ -141,8 +142,27 @@ void BlockCompiler::begin(const ir::Block &block) {
     out_->exits.clear();
     // Stubs hold addresses of exit slots: no more reallocation.
     x87_ready_ = false;
+    count_due_ = count_;
     last_x87_ = analysis_.last_x87;
     out_->exits.reserve(analysis_.exit_count);
+}
+
+/// Flags and values stay as they are: counting must not change what other code comes out.
+void BlockCompiler::count_from(ValueId i) {
+    std::int32_t insns = 0;
+    for (; i < block_->insts.size(); ++i) {
+        const Op op = inst(i).op;
+        insns += op == Op::insn_start;
+        if (op == Op::br_cc || op == Op::br_nz)
+            break;
+    }
+    const Mem count = state_mem(layout_.cold(offsetof(VcpuCold, stat_insns)));
+    const Gpr t = temp();
+    a().mov(8, t, count);
+    a().lea(8, t, ptr(t, insns));
+    a().mov(8, count, t);
+    drop_temp(t);
+    count_due_ = false;
 }
 
 void BlockCompiler::emit_cold() {

@@ -60,6 +60,8 @@ public:
         : layout_(layout), thunks_(thunks), guest_(guest) {}
     /// False: the buffer is too small (or the block needs more spill slots than there are).
     bool compile(const ir::Block &block, CodeBuffer buffer, CompiledCode &out);
+    /// See CodeGenerator::count_instructions.
+    void count_instructions() { count_ = true; }
 
 private:
     friend struct VectorEmitters;
@@ -124,6 +126,8 @@ private:
     Type type_of(ValueId v) const { return block_->type_of(v); }
     Assembler &a() { return *assembler_; }
     void fail() { failed_ = true; }
+
+    void count_from(ValueId i);         ///< the instructions from this insn_start to the next branch
 
     // ---- regalloc.cc
     void lock(Gpr r) { locked_ |= bit(r); }
@@ -272,6 +276,8 @@ private:
     Assembler *assembler_ = nullptr;
     CompiledCode *out_ = nullptr;
     bool failed_ = false;
+    bool count_ = false;                ///< guest instructions are counted
+    bool count_due_ = false;            ///< at the next insn_start
     bool cold_mode_ = false;
     std::uint32_t cold_free_ = 0;       ///< scratch registers that cold code may use
     std::uint32_t cold_keep_ = 0;       ///< and what they must leave alone in any case

@@ -101,6 +101,7 @@ void BlockCompiler::exit_to(std::int64_t page_offset, bool conditional, Cond cc)
     const bool in_page = page_offset >= 0 && page_offset < 4096;
     const bool poll = !in_page || page_offset <= guest_offset_;
     const FlagsPlan plan = plan_flags(current_flags());
+    count_due_ = count_;
     if (!conditional) {
         emit_leave(page_offset, plan, poll);
         return;

@@ -18,6 +18,8 @@ void BlockCompiler::emit_insn_start(ValueId i) {
     guest_offset_ = static_cast<std::uint16_t>(inst(i).imm);
     if (out_->insn_offsets)
         out_->insn_offsets->push_back(static_cast<std::uint32_t>(a().offset()) - entry_offset_);
+    if (count_due_)
+        count_from(i);
 }
 
 void BlockCompiler::emit_set_flags(ValueId) {}

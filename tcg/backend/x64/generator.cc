@@ -41,6 +41,8 @@ public:
         : guest_(guest), layout_(guest, cold_offset), context_{&layout_, &guest_, memory},
           compiler_(layout_, thunks_, guest_) {}
 
+    void count_instructions() override { compiler_.count_instructions(); }
+
     std::size_t emit_thunks(CodeBuffer buffer) override {
         to_write_ = buffer.write - buffer.exec;
         return x64::emit_thunks(buffer, context_, thunks_);
