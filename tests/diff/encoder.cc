@@ -324,7 +324,7 @@ Snapshot random_state(Encoded &e, CodeSize size, Random &random) {
     if ((row.flags & kFloating) != 0 || row.mnemonic == "wait") {
         random_float_state(s.fp, random);
     }
-    if (row.mnemonic == "dpps" || row.mnemonic == "dppd") {
+    if (row.mnemonic.ends_with("dpps") || row.mnemonic.ends_with("dppd")) {
         s.fp.mxcsr |= 0x1f80; // an unmasked exception stops them between multiplication and addition: see docs/translator.md
     }
     if (row.mnemonic.starts_with("pcmpestr")) {

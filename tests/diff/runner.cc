@@ -75,6 +75,7 @@ Verdict Runner::run(RowId row, CodeSize size, std::uint64_t seed) {
     std::memset(arena_.code(), 0x90, 64);
     std::memcpy(arena_.code(), encoded->bytes.data(), encoded->insn.length);
 
+    save_code();
     restore_data();
     const bool string = kRows[row].operands[0].kind == OperandKind::kString;
     if (string) {
@@ -130,6 +131,7 @@ Verdict Runner::run_sequence(unsigned count, CodeSize size, std::uint64_t seed) 
     fill_data(random, random.one_in(2));
     std::memcpy(arena_.code(), sequence.bytes.data(), sequence.bytes.size());
     arena_.code()[sequence.bytes.size()] = 0xcc;
+    save_code();
     restore_data();
     Snapshot native = native_.run(before, size, true);
     if (sequence.floating) {
@@ -168,7 +170,13 @@ void Runner::fill_data(Random &random, bool floats) {
     }
 }
 
-void Runner::restore_data() { std::memcpy(arena_.data(), initial_.data(), initial_.size()); }
+void Runner::save_code() { std::memcpy(code_.data(), reinterpret_cast<const std::uint8_t *>(kCodeAddress), code_.size()); }
+
+/// The page with the code too: a random address may lie there.
+void Runner::restore_data() {
+    std::memcpy(arena_.data(), initial_.data(), initial_.size());
+    std::memcpy(reinterpret_cast<std::uint8_t *>(kCodeAddress), code_.data(), code_.size());
+}
 
 void Runner::make_report(std::size_t length, CodeSize size, const Snapshot &before, const Snapshot &native,
                          const Snapshot &translated, const std::string &differences) {

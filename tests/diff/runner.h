@@ -31,6 +31,7 @@ public:
 
 private:
     void fill_data(Random &random, bool floats);
+    void save_code();
     void restore_data();
     void make_report(std::size_t length, CodeSize size, const Snapshot &before, const Snapshot &native,
                      const Snapshot &translated, const std::string &differences);
@@ -40,6 +41,7 @@ private:
     NativeCpu native_;
     GuestCpu translated_;
     std::array<std::uint8_t, kWritableSize> initial_{}, native_data_{};
+    std::array<std::uint8_t, kCodeSize> code_{}; ///< the page of the code as it is before a run
     std::string report_;
 };
 
