@@ -5,7 +5,7 @@
 namespace rhea::util {
 
 Error Error::within(std::string_view context) const {
-    return Error(fmt::format("{}: {}", context, message_));
+    return Error(fmt::format("{}: {}", context, message_)).with_code(code_);
 }
 
 std::string Error::formatted(fmt::string_view format, fmt::format_args args) {

@@ -23,6 +23,15 @@ class Error {
     Error(fmt::format_string<First, Rest...> format, First&& first, Rest&&... rest)
         : Error(formatted(format, fmt::make_format_args(first, rest...))) {}
 
+    /// The same error with the errno that it stands for: what a guest's device or an exit status makes of it.
+    [[nodiscard]] Error with_code(int code) const {
+        Error error = *this;
+        error.code_ = code;
+        return error;
+    }
+    /// The errno that it stands for; 0: none in particular.
+    [[nodiscard]] int code() const { return code_; }
+
     /// The sentence.
     [[nodiscard]] const std::string& message() const { return message_; }
 
@@ -35,6 +44,7 @@ class Error {
     static std::string formatted(fmt::string_view format, fmt::format_args args);
 
     std::string message_;
+    int code_ = 0;
 };
 
 }  // namespace rhea::util

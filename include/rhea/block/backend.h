@@ -1,0 +1,88 @@
+// block::BlockBackend: a device's or a tool's view of a node: bounds, alignment, error policy, throttling, statistics.
+//
+// A device model has one for each drive. Requests of any offset and length (bytes) are checked against the node's
+// length and widened to its alignment here, so that nodes see only valid ones. Requests run in context(); the
+// device spawns a coroutine there. drain() waits until none is in flight.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "rhea/block/node.h"
+
+namespace rhea::block {
+
+enum class ErrorAction : std::uint8_t { kReport, kIgnore, kStop, kEnospc };
+
+/// query-blockstats.
+struct BlockStats {
+    struct Kind {
+        std::uint64_t operations = 0, bytes = 0, total_time_ns = 0, merged = 0, failed = 0, invalid = 0;
+    };
+    Kind read, write, flush, unmap;
+    std::uint64_t write_highest_offset = 0;
+};
+
+class BlockBackend {
+public:
+    /// `name`: the drive's id ("virtio0", "ide0-hd0", "drive0").
+    BlockBackend(std::string name, IoContext &context);
+    ~BlockBackend();
+
+    const std::string &name() const { return name_; }
+    IoContext &context() const { return *context_; }
+    /// Moves node and requests to another context; drains first. Main thread.
+    Result<void> set_context(IoContext &context);
+
+    std::shared_ptr<BlockNode> node() const { return node_; }
+    /// Inserts or (null) ejects a medium; drains first.
+    void set_node(std::shared_ptr<BlockNode> node);
+    bool has_medium() const { return node_ != nullptr; }
+    bool read_only() const;
+    std::uint64_t length() const; ///< 0 without medium
+    /// Does a guest see a volatile write cache? Off (cache=writethrough, directsync): each write is flushed.
+    bool write_cache() const { return write_cache_; }
+    void set_write_cache(bool enabled) { write_cache_ = enabled; }
+
+    // Errors' code(): EINVAL outside the medium, ENOMEDIUM, EPERM for a read-only one, else the host's.
+    Task<Result<void>> read(std::uint64_t offset, const IoVector &to);
+    Task<Result<void>> write(std::uint64_t offset, const IoVector &from, unsigned flags = kNoFlags);
+    Task<Result<void>> write_zeroes(std::uint64_t offset, std::uint64_t length, unsigned flags = kNoFlags);
+    Task<Result<void>> discard(std::uint64_t offset, std::uint64_t length);
+    Task<Result<void>> flush();
+
+    // ---- errors: what the device does about one ------------------------------------------------------------------
+    void set_error_actions(ErrorAction on_read, ErrorAction on_write);
+    /// What to do about this error now; kStop also asks the machine to stop (on_stop), and the device keeps the request
+    /// and submits it again when resumed().
+    ErrorAction error_action(bool is_read, int error_code);
+    std::function<void(const util::Error &)> on_stop;      ///< set by system/: stop the VM, any thread
+    std::function<void()> on_resume;                       ///< set by the device: the VM runs again, retry
+    std::function<void(bool present)> on_medium_change;    ///< set by the device: inserted or ejected
+    std::function<void()> on_resize;                       ///< set by the device
+
+    unsigned in_flight() const { return in_flight_; }
+    /// Waits until no request is in flight. Any thread, also under the machine lock.
+    void drain();
+
+    BlockStats &stats() { return stats_; }
+
+    // ---- what -drive and the device's properties say about the disk; 0 or empty: the device's default ---------------
+    std::string serial;
+    std::uint32_t logical_block_size = 512, physical_block_size = 512;
+    std::uint32_t discard_granularity = 0;
+    int boot_index = -1;
+
+private:
+    std::string name_;
+    IoContext *context_;
+    std::shared_ptr<BlockNode> node_;
+    bool write_cache_ = true;
+    ErrorAction on_read_error_ = ErrorAction::kReport, on_write_error_ = ErrorAction::kEnospc;
+    unsigned in_flight_ = 0;
+    BlockStats stats_;
+};
+
+} // namespace rhea::block
