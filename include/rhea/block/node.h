@@ -62,7 +62,8 @@ struct NodeInfo {
         std::uint64_t disk_size = 0;
     };
     std::vector<Snapshot> snapshots;
-    /// Format specific ("compat" = "1.1", …), in the order in which they are shown. `json` is the value as JSON text.
+    /// Format specific, in the order in which they are shown: the key as people read it ("lazy refcounts"; in JSON blanks
+    /// become hyphens) and the value as JSON text ("\"1.1\"", "false", nested arrays and objects).
     struct Detail {
         std::string key, json;
     };
@@ -123,6 +124,8 @@ public:
     virtual BlockNode *backing() const { return nullptr; }
     /// Replaces the backing node (rebase, commit, external snapshots); the image's header is not changed.
     virtual Result<void> set_backing(std::shared_ptr<BlockNode>) { return util::fail("this format has no backing files"); }
+    /// Forgets all contents, so that every range comes from the backing node (after a commit).
+    virtual Task<Result<void>> make_empty();
     /// Changes the backing file that the image's header names; empty: none.
     virtual Task<Result<void>> change_backing_file(std::string filename, std::string format);
 
@@ -130,6 +133,8 @@ public:
     virtual Task<Result<void>> snapshot_create(NodeInfo::Snapshot snapshot);
     virtual Task<Result<void>> snapshot_apply(std::string id_or_name);
     virtual Task<Result<void>> snapshot_delete(std::string id_or_name);
+    /// From now on the node shows that snapshot's disk, read-only; nothing is written (convert -l, dd of a snapshot).
+    virtual Task<Result<void>> snapshot_show(std::string id_or_name);
     /// The VM state area behind the guest's disk: what savevm stores.
     virtual Task<Result<void>> vmstate_write(std::uint64_t offset, const IoVector &from);
     virtual Task<Result<void>> vmstate_read(std::uint64_t offset, const IoVector &to);
