@@ -50,11 +50,39 @@ void Machine::add_device(std::string path, std::unique_ptr<Device> device) {
 }
 
 util::Result<void> Machine::realize_devices() {
-    for (const auto &device : devices_) {
-        if (auto done = device->realize(); !done)
-            return util::fail(done.error().within(fmt::format("device '{}'", device->path())));
+    while (realized_ < devices_.size()) {
+        Device &device = *devices_[realized_++];
+        if (auto done = device.realize(); !done)
+            return util::fail(done.error().within(fmt::format("device '{}'", device.path())));
     }
     return {};
+}
+
+const Device *Machine::find_device(std::string_view path) const {
+    for (const auto &device : devices_) {
+        if (device->path() == path)
+            return device.get();
+    }
+    return nullptr;
+}
+
+util::Result<Bus *> Machine::find_bus(std::string_view kind, std::string_view name) const {
+    std::string known;
+    for (Bus *bus : buses_) {
+        if (bus->kind() != kind) {
+            if (!name.empty() && bus->name() == name)
+                return util::fail("bus '{}' takes {} devices, this is one for {}", name, bus->kind(), kind);
+            continue;
+        }
+        known += (known.empty() ? "" : ", ") + bus->name();
+        if (name.empty() ? !bus->full() : bus->name() == name)
+            return bus;
+    }
+    if (known.empty())
+        return util::fail("this machine has no {} bus; add a controller with -device in front of it", kind);
+    if (name.empty())
+        return util::fail("no {} bus has room left ({})", kind, known);
+    return util::fail("there is no bus '{}'; {} buses are: {}", name, kind, known);
 }
 
 void Machine::reset() {

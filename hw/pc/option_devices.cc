@@ -1,8 +1,8 @@
-// Devices that -device asks for: making them, their properties, and what each kind is wired to.
+// Devices that -device asks for: what those without a bus of their own are wired to.
 #include "hw/char/debugcon.h"
 #include "hw/char/uart16550.h"
+#include "hw/option_device.h"
 #include "hw/pc/pc_machine.h"
-#include "rhea/hw/machines.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -64,23 +64,10 @@ util::Result<void> PcMachine::wire_device(core::Device &device, const core::Devi
 }
 
 util::Result<void> PcMachine::build_option_devices() {
+    const auto wire = [this](core::Device &device, const core::DeviceOption &option) { return wire_device(device, option); };
     for (const core::DeviceOption &option : config().devices) {
-        const core::DeviceType *type = find_device_type(option.driver);
-        if (!type)
-            return util::fail("-device: there is no device '{}'{}", option.driver, nearest_device_hint(option.driver));
-        std::unique_ptr<core::Device> device = type->create(*this);
-        std::string id = fmt::format("device{}", devices().size());
-        for (const auto &[key, value] : option.properties) {
-            if (key == "id") {
-                id = value;
-                continue;
-            }
-            if (auto done = device->properties().set(key, value); !done)
-                return util::fail(done.error().within("-device " + option.driver));
-        }
-        if (auto done = wire_device(*device, option); !done)
-            return util::fail(done.error().within("-device " + option.driver));
-        add_device(id, std::move(device));
+        if (auto device = add_option_device(*this, option, wire); !device)
+            return util::fail(device.error());
     }
     return {};
 }

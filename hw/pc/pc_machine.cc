@@ -161,6 +161,7 @@ void PcMachine::build_platform_devices() {
 util::Result<void> PcMachine::build_chipset() {
     MsiSink *const msi = kernel_apics_ ? static_cast<MsiSink *>(kernel_apics_.get()) : &apic_bus_;
     pci_bus_ = std::make_unique<PciBus>(PciBus::Ports{.memory = *pci_memory_, .io = io_root(), .dma = memory(), .msi = msi});
+    add_bus(*pci_bus_);
     auto &bridge = add_device<I440fx>("pci/00.0", *pci_bus_,
                                       I440fx::Ports{.memory_root = memory_root(), .pci_memory = *pci_memory_,
                                                     .ram = *ram_region_, .io_root = io_root(), .requests = requests()});
@@ -244,9 +245,9 @@ util::Result<void> PcMachine::build(core::Accelerator &accelerator) {
     if (done)
         done = build_firmware_config();
     if (done)
-        done = build_option_devices();
-    if (done)
         done = realize_devices();
+    if (done)
+        done = build_option_devices();
     core::AddressSpace::commit_transaction();
     if (!done)
         return done;

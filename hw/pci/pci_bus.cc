@@ -1,8 +1,28 @@
 #include "hw/pci/pci_bus.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace rhea::hw {
+
+util::Result<void> PciBus::plug(core::Device& device) {
+    auto* pci = dynamic_cast<PciDevice*>(&device);
+    if (!pci) {
+        return util::fail("{} is not a PCI device", device.type());
+    }
+    if (const auto wanted = pci->wanted_address()) {
+        if (auto done = attach(*pci, *wanted); !done) {
+            return done;
+        }
+    } else if (auto place = attach_anywhere(*pci); !place) {
+        return util::fail(place.error());
+    }
+    if (device.path().empty()) {
+        device.set_path(fmt::format("pci/{:02x}.{:x}", pci->address().slot, pci->address().function));
+    }
+    return {};
+}
 
 util::Result<void> PciBus::attach(PciDevice& device, PciAddress address) {
     if (address.slot >= kSlots || address.function >= kFunctions) {
@@ -14,6 +34,14 @@ util::Result<void> PciBus::attach(PciDevice& device, PciAddress address) {
     if (place) {
         return util::fail("{}: PCI address {:02x}.{:x} is taken by {}; choose another with addr=",
                           device.type(), address.slot, address.function, place->type());
+    }
+    // Software looks at the other functions of a slot only where function 0 says that there are some (PCI 3.0, 6.2.1).
+    const auto slot = functions_.begin() + address.slot * kFunctions;
+    const bool has_others = std::any_of(slot + 1, slot + kFunctions, [](PciDevice* p) { return p != nullptr; });
+    const PciDevice* const first = address.function == 0 ? &device : *slot;
+    if (first && !first->multifunction() && (address.function != 0 || has_others)) {
+        return util::fail("{}: slot {:02x} has functions beside function 0 ({}), which must have multifunction=on",
+                          device.type(), address.slot, first->type());
     }
     place = &device;
     device.attach_to(*this, address);

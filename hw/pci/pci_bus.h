@@ -9,13 +9,14 @@
 
 #include "hw/intc/msi.h"
 #include "hw/pci/pci_device.h"
+#include "rhea/core/bus.h"
 #include "rhea/core/irq.h"
 #include "rhea/core/memory.h"
 #include "rhea/util/result.h"
 
 namespace rhea::hw {
 
-class PciBus {
+class PciBus final : public core::Bus {
   public:
     static constexpr unsigned kSlots = 32;
     static constexpr unsigned kFunctions = 8;
@@ -28,7 +29,10 @@ class PciBus {
         MsiSink* msi = nullptr;      ///< null: MSI writes go nowhere
     };
 
-    explicit PciBus(const Ports& ports) : ports_(ports) {}
+    explicit PciBus(const Ports& ports) : Bus("pci.0", "PCI"), ports_(ports) {}
+
+    /// A device of the command line: at its property addr=, else in the first free slot.
+    [[nodiscard]] util::Result<void> plug(core::Device& device) override;
 
     /// The chipset's PIRQ inputs 0..3. A function's pin p in slot s drives PIRQ (s + p - 2) mod 4
     /// for p = 1..4, as boards with a 440FX are wired and their firmware expects.

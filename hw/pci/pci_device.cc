@@ -1,7 +1,10 @@
 #include "hw/pci/pci_device.h"
 
+#include <fmt/format.h>
+
 #include <bit>
 #include <cassert>
+#include <charconv>
 
 #include "hw/pci/pci_bus.h"
 
@@ -38,9 +41,34 @@ std::uint32_t type_bits(PciBarKind kind) {
     return 0;
 }
 
+/// "05", "0x5" or "5.1": slot and function, hexadecimal.
+std::optional<PciAddress> parse_address(std::string_view text) {
+    PciAddress address;
+    const auto number = [&text](unsigned& value) {
+        if (text.starts_with("0x") || text.starts_with("0X")) {
+            text.remove_prefix(2);
+        }
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+        text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+        return error == std::errc{};
+    };
+    if (!number(address.slot)) {
+        return std::nullopt;
+    }
+    if (text.starts_with('.')) {
+        text.remove_prefix(1);
+        if (!number(address.function)) {
+            return std::nullopt;
+        }
+    }
+    const bool valid = text.empty() && address.slot < PciBus::kSlots && address.function < PciBus::kFunctions;
+    return valid ? std::optional(address) : std::nullopt;
+}
+
 }  // namespace
 
-PciDevice::PciDevice(const PciIdentity& identity) {
+PciDevice::PciDevice(const PciIdentity& identity) : multifunction_(identity.multifunction) {
+    add_properties();
     config_.set16(kVendorId, identity.vendor);
     config_.set16(kDeviceId, identity.device);
     config_.set32(kRevision, identity.class_code << 8 | identity.revision);
@@ -59,6 +87,30 @@ PciDevice::PciDevice(const PciIdentity& identity) {
     });
     config_.on_change(kBar0, 24, [this] { place_bars(); });
     config_.on_change(kExpansionRom, 4, [this] { place_bars(); });
+}
+
+void PciDevice::add_properties() {
+    core::Property addr{.name = "addr", .type = "str", .description = "Slot and optional function number, example: 06.0 or 06",
+                        .default_text = {}, .set = {}, .get = {}};
+    addr.set = [this](std::string_view text) -> util::Result<void> {
+        wanted_address_ = parse_address(text);
+        if (!wanted_address_) {
+            return util::fail("property 'addr' takes a slot from 0 to 1f and a function from 0 to 7 in hexadecimal "
+                              "(example: 06.0), not '{}'", text);
+        }
+        return {};
+    };
+    addr.get = [this] {
+        return wanted_address_ ? fmt::format("{:02x}.{:x}", wanted_address_->slot, wanted_address_->function)
+                               : std::string();
+    };
+    properties_.add(std::move(addr));
+    properties_.add_bool("multifunction", multifunction_, "function 0 of a slot with several");
+}
+
+util::Result<void> PciDevice::realize() {
+    config_.freeze_reset_values();
+    return {};
 }
 
 void PciDevice::add_bar(unsigned index, core::MemoryRegion& region, PciBarKind kind) {
@@ -98,6 +150,7 @@ void PciDevice::add_bar_region(const Bar& bar) {
 void PciDevice::attach_to(PciBus& bus, PciAddress address) {
     bus_ = &bus;
     address_ = address;
+    config_.set8(kHeaderType, multifunction_ ? kHeaderMultifunction : 0);
     config_.freeze_reset_values();
     for (const Bar& bar : bars_) {
         if (bar.region) {

@@ -2,13 +2,15 @@
 //
 // A device derives from it: its constructor names its identity and adds BARs, capabilities and own
 // registers to config(); PciBus::attach() gives it an address. reset() and serialize() of a derived
-// device call PciDevice's. Invariant: a BAR's region is visible exactly while its decoding is
+// device call PciDevice's. What depends on properties it adds in realize(), which then ends with
+// PciDevice::realize(). Invariant: a BAR's region is visible exactly while its decoding is
 // enabled and its address makes sense. Under the machine lock.
 #pragma once
 #include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "hw/pci/pci_config_space.h"
 #include "rhea/core/device.h"
@@ -46,6 +48,9 @@ class PciDevice : public core::Device {
     [[nodiscard]] PciBus& bus() const { return *bus_; }
     [[nodiscard]] PciAddress address() const { return address_; }
     [[nodiscard]] bool attached() const { return bus_ != nullptr; }
+    /// Where the property addr= wants it.
+    [[nodiscard]] std::optional<PciAddress> wanted_address() const { return wanted_address_; }
+    [[nodiscard]] bool multifunction() const { return multifunction_; }
 
     [[nodiscard]] bool bus_master() const {
         return config_.get16(pci_reg::kCommand) & pci_reg::kCommandBusMaster;
@@ -54,6 +59,8 @@ class PciDevice : public core::Device {
     [[nodiscard]] bool intx_asserted() const;
     [[nodiscard]] unsigned interrupt_pin() const { return config_.get8(pci_reg::kInterruptPin); }
 
+    /// What the configuration space holds now is what a reset goes back to.
+    [[nodiscard]] util::Result<void> realize() override;
     void reset() override;
     void serialize(core::Archive& archive) override;
 
@@ -85,6 +92,7 @@ class PciDevice : public core::Device {
         bool is_rom = false;
     };
 
+    void add_properties();
     void attach_to(PciBus& bus, PciAddress address);
     void place_bars();
     void place_bar(const Bar& bar);
@@ -95,6 +103,8 @@ class PciDevice : public core::Device {
     PciConfigSpace config_;
     PciBus* bus_ = nullptr;
     PciAddress address_;
+    std::optional<PciAddress> wanted_address_;
+    bool multifunction_;
     bool intx_level_ = false;
     std::array<Bar, 7> bars_{};  ///< six BARs and the ROM
 };

@@ -55,6 +55,7 @@ struct DeviceType {
     std::string_view bus;         ///< "ISA", "PCI", "System", …
     std::string_view description;
     std::unique_ptr<Device> (*create)(Machine &machine);
+    bool sits_on_bus = false;     ///< on a core::Bus of kind `bus`; else the machine wires it
 };
 
 } // namespace rhea::core

@@ -5,6 +5,7 @@
 // thread and are carried out by the main loop.
 #pragma once
 #include "rhea/core/accelerator.h"
+#include "rhea/core/bus.h"
 #include "rhea/core/clock.h"
 #include "rhea/core/device.h"
 #include "rhea/core/memory.h"
@@ -20,12 +21,26 @@
 #include <string_view>
 #include <vector>
 
+namespace rhea::block {
+class BlockBackend;
+class IoContext;
+}
+
 namespace rhea::core {
 
 /// One `-device driver,key=value,…`.
 struct DeviceOption {
     std::string driver;
     std::vector<std::pair<std::string, std::string>> properties;
+};
+
+/// A drive that the machine itself gives a device: -drive with another if= than none, -hda, -cdrom, -fda and the like.
+struct DriveOption {
+    std::string id;                        ///< "virtio0", "ide0-hd0"; what a device's drive= would name
+    std::string interface;                 ///< as if= spells it: "ide", "virtio", "scsi", "floppy"
+    unsigned bus = 0, unit = 0;
+    bool cdrom = false;                    ///< media=cdrom
+    std::vector<std::pair<std::string, std::string>> properties; ///< of the device: addr=, werror=, …
 };
 
 /// Where a serial port's characters go: an abstract byte stream (chardev/ implements it).
@@ -48,6 +63,12 @@ struct MachineConfig {
     CharBackend *debugcon = nullptr;
     /// The character device that a device's property chardev= names, for that device alone.
     std::function<util::Result<CharBackend *>(std::string_view id)> claim_chardev;
+    /// The drive (-drive, -blockdev) that a device's property drive= names, for that device alone. It lives as long as the machine.
+    std::function<util::Result<block::BlockBackend *>(std::string_view id)> claim_drive;
+    /// The context of the -object iothread that a device's property iothread= names.
+    std::function<util::Result<block::IoContext *>(std::string_view id)> find_iothread;
+    block::IoContext *main_context = nullptr; ///< of the main loop; null: there is no block layer (unit tests)
+    std::vector<DriveOption> drives;
     std::vector<DeviceOption> devices;
     std::int64_t rtc_offset_ns = 0;        ///< guest wall clock minus host wall clock
     bool rtc_local = false;
@@ -102,9 +123,15 @@ public:
         return reference;
     }
     void add_device(std::string path, std::unique_ptr<Device> device);
+    const Device *find_device(std::string_view path) const; ///< null: none
+    /// `bus` must outlive its last use here; the device that owns it belongs to this machine.
+    void add_bus(Bus &bus) { buses_.push_back(&bus); }
+    const std::vector<Bus *> &buses() const { return buses_; }
+    /// The bus of that kind by name, or (no name) the first with room; the sentence names what there is.
+    util::Result<Bus *> find_bus(std::string_view kind, std::string_view name) const;
     void add_vcpu(std::unique_ptr<Vcpu> vcpu) { vcpus_.push_back(std::move(vcpu)); }
 
-    /// realize() of every device in order of addition; stops at the first error.
+    /// realize() of every device that is not realized yet, in order of addition; stops at the first error.
     util::Result<void> realize_devices();
     /// Devices in order, then vCPUs, then reset hooks (kernel loaders put registers and memory in place).
     void reset();
@@ -122,6 +149,8 @@ private:
     std::unique_ptr<MemoryRegion> memory_root_, io_root_;
     std::unique_ptr<AddressSpace> memory_, io_;
     std::vector<std::unique_ptr<Device>> devices_;
+    std::size_t realized_ = 0; ///< how many of devices_ are, from the front
+    std::vector<Bus *> buses_;
     std::vector<std::unique_ptr<Vcpu>> vcpus_;
     std::vector<std::function<void()>> reset_hooks_;
 };

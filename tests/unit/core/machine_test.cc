@@ -68,12 +68,53 @@ TEST(Machine, TheFirstDeviceThatFailsIsNamed) {
     NoRequests requests;
     TestMachine machine(requests, kRam);
     machine.add_device<Box>("good", machine, machine.trace);
-    Box& bad = machine.add_device<Box>("bad", machine, machine.trace);
     ASSERT_TRUE(machine.realize_devices());
+    Box& bad = machine.add_device<Box>("bad", machine, machine.trace);
     ASSERT_TRUE(bad.properties().set("broken", "on"));
     const auto result = machine.realize_devices();
     ASSERT_FALSE(result);
     EXPECT_NE(result.error().message().find("'bad'"), std::string::npos);
+}
+
+TEST(Machine, EachDeviceIsRealizedOnce) {
+    NoRequests requests;
+    TestMachine machine(requests, kRam);
+    Box& first = machine.add_device<Box>("first", machine, machine.trace);
+    ASSERT_TRUE(machine.realize_devices());
+    ASSERT_TRUE(first.properties().set("broken", "on"));
+    machine.add_device<Box>("second", machine, machine.trace);
+    EXPECT_TRUE(machine.realize_devices());
+    EXPECT_EQ(machine.find_device("first"), &first);
+    EXPECT_EQ(machine.find_device("third"), nullptr);
+}
+
+class Shelf final : public Bus {
+  public:
+    Shelf(std::string name, std::string_view kind, bool is_full = false)
+        : Bus(std::move(name), kind), is_full_(is_full) {}
+    util::Result<void> plug(Device&) override { return {}; }
+    bool full() const override { return is_full_; }
+
+  private:
+    bool is_full_;
+};
+
+TEST(Machine, BusesAreFoundByKindAndName) {
+    NoRequests requests;
+    TestMachine machine(requests, kRam);
+    Shelf pci("pci.0", "PCI"), full("ide.0", "IDE", true), second("ide.1", "IDE");
+    for (Bus* bus : std::initializer_list<Bus*>{&pci, &full, &second}) {
+        machine.add_bus(*bus);
+    }
+    EXPECT_EQ(machine.find_bus("IDE", "").value(), &second);
+    EXPECT_EQ(machine.find_bus("IDE", "ide.0").value(), &full) << "by name, for plug() to refuse";
+    const auto sentence = [&](std::string_view kind, std::string_view name) {
+        const auto found = machine.find_bus(kind, name);
+        return found ? std::string() : found.error().message();
+    };
+    EXPECT_NE(sentence("IDE", "ide.7").find("ide.0, ide.1"), std::string::npos);
+    EXPECT_NE(sentence("IDE", "pci.0").find("takes PCI devices"), std::string::npos);
+    EXPECT_NE(sentence("SCSI", "").find("no SCSI bus"), std::string::npos);
 }
 
 TEST(Machine, BlocksAreFoundByRamAddress) {

@@ -95,6 +95,41 @@ TEST_F(PciTest, ConfigurationMechanismOne) {
     EXPECT_EQ(io.load(0xcf8, 4), 0x80011800u);
 }
 
+TEST_F(PciTest, DevicesOfTheCommandLineAreWhereAddrSays) {
+    TestCard a, b, c, d;
+    ASSERT_TRUE(a.properties().set("addr", "0x1f"));
+    ASSERT_TRUE(bus.plug(a));
+    EXPECT_EQ(a.address().slot, 31u);
+    EXPECT_EQ(a.path(), "pci/1f.0");
+    ASSERT_TRUE(b.properties().set("addr", "05.2"));
+    b.set_path("mine");
+    ASSERT_TRUE(bus.plug(b));
+    EXPECT_EQ(b.address().devfn(), 5u << 3 | 2);
+    EXPECT_EQ(b.path(), "mine");
+    ASSERT_TRUE(bus.plug(c));
+    EXPECT_EQ(c.address().devfn(), 2u << 3) << "the first free slot";
+    ASSERT_TRUE(d.properties().set("addr", "1f"));
+    const auto taken = bus.plug(d);
+    ASSERT_FALSE(taken);
+    EXPECT_NE(taken.error().message().find("1f.0 is taken"), std::string::npos) << taken.error().message();
+    for (const char* wrong : {"", "20", "5.8", "5.", "x", "5.1.1", "-1"}) {
+        EXPECT_FALSE(d.properties().set("addr", wrong)) << wrong;
+    }
+}
+
+TEST_F(PciTest, SeveralFunctionsNeedAMultifunctionFirst) {
+    TestCard first, second;
+    ASSERT_TRUE(first.properties().set("addr", "6"));
+    ASSERT_TRUE(second.properties().set("addr", "6.1"));
+    ASSERT_TRUE(bus.plug(second));
+    const auto refused = bus.plug(first);
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message().find("multifunction=on"), std::string::npos);
+    ASSERT_TRUE(first.properties().set("multifunction", "on"));
+    ASSERT_TRUE(bus.plug(first));
+    EXPECT_EQ(read(6, 0x0e, 1), 0x80u);
+}
+
 TEST_F(PciTest, IdentityIsReadOnly) {
     write(3, 0, 0);
     write(3, 8, 0);
