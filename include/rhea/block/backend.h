@@ -1,15 +1,17 @@
 // block::BlockBackend: a device's or a tool's view of a node: bounds, alignment, error policy, throttling, statistics.
 //
 // A device model has one for each drive. Requests of any offset and length (bytes) are checked against the node's
-// length and widened to its alignment here, so that nodes see only valid ones. Requests run in context(); the
-// device spawns a coroutine there. drain() waits until none is in flight.
+// length here, so that nodes see only valid ones. Requests run in context(), whose thread is never the main thread nor a
+// vCPU's: the device posts a function there that spawns a coroutine. drain() waits until none is in flight.
 #pragma once
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "rhea/block/co_sync.h"
 #include "rhea/block/node.h"
 
 namespace rhea::block {
@@ -37,11 +39,13 @@ public:
     Result<void> set_context(IoContext &context);
 
     std::shared_ptr<BlockNode> node() const { return node_; }
-    /// Inserts or (null) ejects a medium; drains first.
-    void set_node(std::shared_ptr<BlockNode> node);
+    /// Inserts or (null) ejects a medium, of the same context; drains first. The old one is closed. Main thread.
+    Result<void> set_node(std::shared_ptr<BlockNode> node);
     bool has_medium() const { return node_ != nullptr; }
     bool read_only() const;
-    std::uint64_t length() const; ///< 0 without medium
+    std::uint64_t length() const { return length_.load(std::memory_order_relaxed); } ///< 0 without medium; any thread
+    /// block_resize: changes the medium's length and tells the device. Main thread.
+    Result<void> resize(std::uint64_t length);
     /// Does a guest see a volatile write cache? Off (cache=writethrough, directsync): each write is flushed.
     bool write_cache() const { return write_cache_; }
     void set_write_cache(bool enabled) { write_cache_ = enabled; }
@@ -58,16 +62,23 @@ public:
     /// What to do about this error now; kStop also asks the machine to stop (on_stop), and the device keeps the request
     /// and submits it again when resumed().
     ErrorAction error_action(bool is_read, int error_code);
+    /// query-block's io-status: the last error that stopped the VM, as errno; 0: none. Any thread.
+    int io_status() const { return io_status_.load(std::memory_order_relaxed); }
+    void reset_io_status() { io_status_.store(0, std::memory_order_relaxed); }
     std::function<void(const util::Error &)> on_stop;      ///< set by system/: stop the VM, any thread
-    std::function<void()> on_resume;                       ///< set by the device: the VM runs again, retry
-    std::function<void(bool present)> on_medium_change;    ///< set by the device: inserted or ejected
-    std::function<void()> on_resize;                       ///< set by the device
+    // Set by the device; called by the main thread under the machine lock.
+    std::function<void()> on_resume;                       ///< the VM runs again, retry
+    std::function<void(bool present)> on_medium_change;    ///< inserted or ejected
+    std::function<void()> on_resize;
 
-    unsigned in_flight() const { return in_flight_; }
-    /// Waits until no request is in flight. Any thread, also under the machine lock.
+    unsigned in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
+    /// Waits until no request is in flight. Any thread, also under the machine lock; not from a coroutine of context().
     void drain();
 
+    /// The context's thread.
     BlockStats &stats() { return stats_; }
+    /// A copy. Any thread but a coroutine of context().
+    BlockStats copy_stats();
 
     // ---- what -drive and the device's properties say about the disk; 0 or empty: the device's default ---------------
     std::string serial;
@@ -76,12 +87,21 @@ public:
     int boot_index = -1;
 
 private:
+    class Request;
+    util::Failure no_medium() const;
+    Result<void> check(std::uint64_t offset, std::uint64_t length, bool is_write) const;
+    Task<void> idle();
+    void update_length();
+
     std::string name_;
     IoContext *context_;
     std::shared_ptr<BlockNode> node_;
+    std::atomic<std::uint64_t> length_{0};
     bool write_cache_ = true;
     ErrorAction on_read_error_ = ErrorAction::kReport, on_write_error_ = ErrorAction::kEnospc;
-    unsigned in_flight_ = 0;
+    std::atomic<unsigned> in_flight_{0};
+    std::atomic<int> io_status_{0};
+    CoQueue idle_;
     BlockStats stats_;
 };
 

@@ -4,15 +4,21 @@
 // the tools make one for themselves. A graph of nodes belongs to one context at a time; its coroutines run in that
 // context's thread only, so nodes need no locks against threads, only co_sync.h's against each other.
 //
+// Descriptors and threads are made when the first request needs them: a context that is not used costs nothing.
+//
 // Rule: a context thread that is not the main thread never takes the machine lock. What must reach a device model
 // under that lock goes through post() of the main context. So anybody may wait for a context (run_from()) while
 // holding the machine lock.
 #pragma once
+#include <condition_variable>
 #include <coroutine>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <type_traits>
 
 #include "rhea/block/io_vector.h"
 #include "rhea/block/task.h"
@@ -34,18 +40,43 @@ public:
     IoContext &operator=(const IoContext &) = delete;
 
     Engine engine() const;
+    /// Is the calling thread this context's?
+    bool in_thread() const;
 
     /// Starts `task`; it runs until its first suspension now. This context's thread.
     void spawn(Task<void> task);
     /// Runs the context until `task` is done and returns what it yields. This context's thread, outside coroutines.
     template <typename T> T run(Task<T> task);
-    /// The same from another thread, which waits.
+    /// The same from another thread, which waits (from this one it is run()).
     template <typename T> T run_from_other_thread(Task<T> task);
+
+    /// While one lives, file requests of this context are collected; the last to go hands them to the host in one
+    /// call. For who spawns several coroutines in a row (a virtqueue). This context's thread.
+    class Batch {
+    public:
+        explicit Batch(IoContext &context) : context_(context) { context_.begin_batch(); }
+        ~Batch() { context_.end_batch(); }
+        Batch(const Batch &) = delete;
+        Batch &operator=(const Batch &) = delete;
+
+    private:
+        IoContext &context_;
+    };
 
     /// Runs `function` in this context's thread soon. Any thread.
     void post(std::function<void()> function);
     /// Awaitable: goes on in this context's thread (from a pool thread or another context).
-    auto schedule();
+    auto schedule() {
+        struct Awaiter {
+            IoContext &context;
+            bool await_ready() const noexcept { return false; }
+            void await_suspend(std::coroutine_handle<> handle) {
+                context.post([handle] { handle.resume(); });
+            }
+            void await_resume() const noexcept {}
+        };
+        return Awaiter{*this};
+    }
 
     // ---- awaitables for nodes; each yields bytes done or -errno --------------------------------------------------
     // Short transfers are possible only at the end of a file. `to`/`from` live until the await returns.
@@ -60,11 +91,68 @@ public:
     /// Waits until `fd` has one of `events` (util::EventLoop::Events); yields those that hold.
     Task<unsigned> wait_fd(int fd, unsigned events);
 
+    struct Impl; ///< block/core/io_context_impl.h
+
 private:
-    struct Impl;
     void run_until(const bool &done);
-    std::unique_ptr<Impl> impl_;
+    void begin_batch();
+    void end_batch();
+    std::shared_ptr<Impl> impl_;
 };
+
+template <typename T> T IoContext::run(Task<T> task) {
+    bool done = false;
+    if constexpr (std::is_void_v<T>) {
+        spawn([](Task<void> inner, bool &finished) -> Task<void> {
+            co_await inner;
+            Task<void>(std::move(inner)); // its arguments die before the caller goes on
+            finished = true;
+        }(std::move(task), done));
+        run_until(done);
+    } else {
+        std::optional<T> result;
+        spawn([](Task<T> inner, std::optional<T> &out, bool &finished) -> Task<void> {
+            T value = co_await inner;
+            Task<T>(std::move(inner)); // its arguments die before the caller goes on
+            out.emplace(std::move(value));
+            finished = true;
+        }(std::move(task), result, done));
+        run_until(done);
+        return std::move(*result);
+    }
+}
+
+template <typename T> T IoContext::run_from_other_thread(Task<T> task) {
+    if (in_thread())
+        return run(std::move(task));
+    using Value = std::conditional_t<std::is_void_v<T>, bool, T>;
+    struct Shared {
+        std::mutex mutex;
+        std::condition_variable changed;
+        std::optional<Value> result;
+        void finish(Value value) {
+            const std::lock_guard guard(mutex);
+            result.emplace(std::move(value));
+            changed.notify_one(); // under the mutex: the waiter owns *this
+        }
+    } shared;
+    Task<void> outer = [](Task<T> inner, Shared &out) -> Task<void> {
+        if constexpr (std::is_void_v<T>) {
+            co_await inner;
+            Task<void>(std::move(inner)); // its arguments die before the caller goes on
+            out.finish(true);
+        } else {
+            T value = co_await inner;
+            Task<T>(std::move(inner)); // its arguments die before the caller goes on
+            out.finish(std::move(value));
+        }
+    }(std::move(task), shared);
+    post([this, held = std::make_shared<Task<void>>(std::move(outer))] { spawn(std::move(*held)); });
+    std::unique_lock guard(shared.mutex);
+    shared.changed.wait(guard, [&] { return shared.result.has_value(); });
+    if constexpr (!std::is_void_v<T>)
+        return std::move(*shared.result);
+}
 
 /// A context with a thread of its own: -object iothread.
 class IoThread {

@@ -1,8 +1,9 @@
 // block::BlockNode: one node of the block graph: a protocol (file, nbd), a format (qcow2), or a filter (throttle).
 //
-// Offsets and lengths are bytes. Requests lie inside length() and obey request_alignment() (BlockBackend and
-// parent nodes see to it: see backend.h); writes to a read-only node fail. All methods run in the thread of the node's
-// IoContext. A request's error carries the errno that a guest or a tool shall see (util::Error::code()).
+// Offsets and lengths are bytes. Requests of a guest lie inside length() (BlockBackend sees to it) and may begin and end at
+// any byte; writes to a read-only node fail with EPERM. Below a format, a `file` node grows when it is written behind its
+// end and reads as zeroes there. All methods run in the thread of the node's IoContext. A request's error carries the errno
+// that a guest or a tool shall see (util::Error::code(); io_error() makes one).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -20,6 +21,20 @@
 namespace rhea::block {
 
 using util::Result;
+
+/// "<what>: <the host's sentence about `code`>", with the code; `code` may be -errno.
+[[nodiscard]] util::Failure io_error(int code, std::string_view what);
+
+/// Whether blocks of zeroes that a guest writes are stored as such: detect-zeroes=.
+enum class DetectZeroes : std::uint8_t { kOff, kOn, kUnmap };
+
+/// What every node may be told at open; children inherit all but detect_zeroes.
+struct NodeSettings {
+    bool direct = false;        ///< cache.direct: past the host's page cache
+    bool no_flush = false;      ///< cache.no-flush: flushes do nothing
+    bool unmap = false;         ///< discard=unmap: discards reach the host
+    DetectZeroes detect_zeroes = DetectZeroes::kOff;
+};
 
 /// Of writes.
 enum WriteFlags : unsigned {
@@ -93,10 +108,15 @@ public:
     void set_node_name(std::string name) { node_name_ = std::move(name); }
     bool read_only() const { return read_only_; }
     void set_read_only(bool read_only) { read_only_ = read_only; }
+    const NodeSettings &settings() const { return settings_; }
+    void set_settings(const NodeSettings &settings) { settings_ = settings; }
 
     virtual std::uint64_t length() const = 0;
-    /// Power of two; offsets, lengths and (for O_DIRECT) memory are multiples of it.
+    /// Power of two: requests that are multiples of it are served without reading or copying more than asked for. Others
+    /// work, too: the node sees to it (O_DIRECT: through a bounce buffer).
     virtual std::uint32_t request_alignment() const { return 1; }
+    /// Does write() honour kFua? Others get a flush() behind the write (BlockBackend does that; formats do it for `file`).
+    virtual bool has_fua() const { return false; }
     /// What block_status() and copies work well in multiples of; 0: none.
     virtual std::uint32_t cluster_size() const { return 0; }
 
@@ -122,6 +142,8 @@ public:
     /// The node below that stores this one's bytes, and the one that unallocated ranges come from; null: none.
     virtual BlockNode *file() const { return nullptr; }
     virtual BlockNode *backing() const { return nullptr; }
+    /// All nodes right below. A node with others than file() and backing() overrides it.
+    virtual std::vector<BlockNode *> children() const;
     /// Replaces the backing node (rebase, commit, external snapshots); the image's header is not changed.
     virtual Result<void> set_backing(std::shared_ptr<BlockNode>) { return util::fail("this format has no backing files"); }
     /// Forgets all contents, so that every range comes from the backing node (after a commit).
@@ -139,13 +161,18 @@ public:
     virtual Task<Result<void>> vmstate_write(std::uint64_t offset, const IoVector &from);
     virtual Task<Result<void>> vmstate_read(std::uint64_t offset, const IoVector &to);
 
-protected:
+    // ---- moving to another context (BlockBackend::set_context(): no request is in flight) --------------------------
+    /// In the old context's thread: stops what waits there. Fails when the node cannot move. Default: nothing to do.
+    virtual Result<void> leave_context() { return {}; }
+    /// In the new context's thread, context() being that one.
+    virtual void enter_context() {}
     void move_to_context(IoContext &context) { context_ = &context; }
 
 private:
     IoContext *context_;
     std::string driver_, node_name_;
     bool read_only_ = false;
+    NodeSettings settings_;
 };
 
 } // namespace rhea::block

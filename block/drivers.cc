@@ -1,0 +1,65 @@
+// The drivers that this build has. Add one: declare its table entry in its header, name it here (docs/block.md).
+#include <array>
+#include <cerrno>
+
+#include "block/file/file_node.h"
+#include "block/raw/raw.h"
+#include "rhea/block/driver.h"
+#include "rhea/util/nearest_name.h"
+
+namespace rhea::block {
+namespace {
+
+constexpr std::array<OptionDescription, 3> kFileOptions{{
+    {"filename", "str", "the file's path", ""},
+    {"aio", "str", "how requests reach the host (threads, native, io_uring)", "io_uring"},
+    {"locking", "str", "lock the image against other processes (on, off, auto)", "auto"},
+}};
+constexpr std::array<OptionDescription, 2> kFileCreateOptions{{
+    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)", "off"},
+    {"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)", "off"},
+}};
+constexpr std::array<std::string_view, 1> kFileSchemes{"file"}, kDeviceSchemes{"host_device"};
+
+constexpr BlockDriver kFileDriver = {
+    .name = "file",
+    .is_protocol = true,
+    .schemes = kFileSchemes,
+    .open = open_file,
+    .create = create_file,
+    .open_options = kFileOptions,
+    .create_options = kFileCreateOptions,
+};
+constexpr BlockDriver kHostDeviceDriver = {
+    .name = "host_device",
+    .is_protocol = true,
+    .schemes = kDeviceSchemes,
+    .open = open_host_device,
+    .create = create_file,
+    .open_options = kFileOptions,
+};
+
+} // namespace
+
+std::span<const BlockDriver *const> block_drivers() {
+    static constexpr auto kDrivers = std::to_array<const BlockDriver *>({
+        &kRawDriver,
+        &kFileDriver,
+        &kHostDeviceDriver,
+    });
+    return kDrivers;
+}
+
+Result<const BlockDriver *> find_driver(std::string_view name) {
+    std::vector<std::string_view> names;
+    for (const BlockDriver *driver : block_drivers()) {
+        if (driver->name == name)
+            return driver;
+        names.push_back(driver->name);
+    }
+    if (const auto nearest = util::nearest_name(name, names))
+        return util::fail(util::Error("unknown block driver '{}'; did you mean '{}'?", name, *nearest).with_code(EINVAL));
+    return util::fail(util::Error("unknown block driver '{}'", name).with_code(EINVAL));
+}
+
+} // namespace rhea::block

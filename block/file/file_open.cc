@@ -1,0 +1,87 @@
+// Opening files and devices of the host.
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "block/file/file_node.h"
+
+namespace rhea::block {
+namespace {
+
+using util::Error;
+using util::fail;
+
+bool host_refuses_writes(int code) { return code == EACCES || code == EPERM || code == EROFS; }
+
+Result<std::uint64_t> device_size(int fd, const std::string &filename) {
+    std::uint64_t size = 0;
+    if (::ioctl(fd, BLKGETSIZE64, &size) != 0)
+        return io_error(errno, fmt::format("cannot learn the size of device '{}'", filename));
+    return size;
+}
+
+/// Opens by name; `read_only` becomes true when only that was possible and `may_fall_back`.
+Result<FileNode::Opened> open_by_name(const std::string &filename, bool &read_only, bool may_fall_back, bool direct) {
+    FileNode::Opened opened;
+    opened.filename = filename;
+    // O_NONBLOCK: a FIFO of that name must not make us wait; files and block devices ignore it.
+    const int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (direct ? O_DIRECT : 0);
+    opened.fd = ::open(filename.c_str(), flags | (read_only ? O_RDONLY : O_RDWR));
+    if (opened.fd < 0 && !read_only && may_fall_back && host_refuses_writes(errno)) {
+        opened.fd = ::open(filename.c_str(), flags | O_RDONLY);
+        read_only = true;
+    }
+    if (opened.fd < 0) {
+        if (direct && errno == EINVAL)
+            return fail(Error("'{}' is on a file system without O_DIRECT; use cache=writeback", filename).with_code(EINVAL));
+        return io_error(errno, fmt::format("cannot open '{}'", filename));
+    }
+    struct stat status{};
+    Result<std::uint64_t> size = std::uint64_t{0};
+    if (::fstat(opened.fd, &status) != 0)
+        size = io_error(errno, fmt::format("cannot look at '{}'", filename));
+    else if (S_ISBLK(status.st_mode))
+        size = device_size(opened.fd, filename);
+    else if (S_ISREG(status.st_mode))
+        size = static_cast<std::uint64_t>(status.st_size);
+    else
+        size = fail(Error("'{}' is neither a file nor a block device", filename).with_code(S_ISDIR(status.st_mode) ? EISDIR : EINVAL));
+    if (!size) {
+        ::close(opened.fd);
+        return fail(size.error());
+    }
+    opened.size = *size;
+    opened.is_device = S_ISBLK(status.st_mode);
+    return opened;
+}
+
+Task<Result<std::shared_ptr<BlockNode>>> open_any(OpenRequest request, std::string driver) {
+    std::string filename = request.filename;
+    for (const std::string_view prefix : {"file:", "host_device:"})
+        if (filename.starts_with(prefix))
+            filename.erase(0, prefix.size());
+    if (filename.empty())
+        co_return fail(Error("driver '{}' needs filename=", driver).with_code(EINVAL));
+    bool read_only = request.flags.read_only;
+    auto opened = open_by_name(filename, read_only, request.flags.auto_read_only, request.settings.direct);
+    if (!opened)
+        co_return fail(opened.error());
+    auto node = std::make_shared<FileNode>(request.context, driver, *opened, request.settings);
+    node->set_read_only(read_only);
+    if (auto done = request.options.finish({"filename", "aio", "locking"}); !done)
+        co_return fail(done.error());
+    co_return node;
+}
+
+} // namespace
+
+Task<Result<std::shared_ptr<BlockNode>>> open_file(OpenRequest request) { return open_any(std::move(request), "file"); }
+Task<Result<std::shared_ptr<BlockNode>>> open_host_device(OpenRequest request) {
+    return open_any(std::move(request), "host_device");
+}
+
+} // namespace rhea::block

@@ -1,0 +1,166 @@
+#include "rhea/block/io_context.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "fixture.h"
+#include "rhea/block/co_sync.h"
+
+namespace rhea::block {
+namespace {
+
+class IoContextTest : public BlockTest {};
+
+Task<int> nested(int depth) {
+    if (depth == 0)
+        co_return 0;
+    const int below = co_await nested(depth - 1);
+    co_return below + 1;
+}
+
+TEST_F(IoContextTest, DeepChainsUseNoStack) { EXPECT_EQ(context_.run(nested(100'000)), 100'000); }
+
+TEST_F(IoContextTest, FilesAreReadAndWrittenInManyPieces) {
+    const int fd = ::open(path("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    std::vector<std::uint8_t> out = pattern(300'000), in(out.size());
+    IoVector from, to;
+    for (std::size_t at = 0; at < out.size(); at += 1000) {
+        from.append(out.data() + at, std::min<std::size_t>(1000, out.size() - at));
+        to.append(in.data() + at, std::min<std::size_t>(1000, in.size() - at));
+    }
+    EXPECT_EQ(context_.run(context_.pwritev(fd, from, 5)), 300'000);
+    EXPECT_EQ(context_.run(context_.fdatasync(fd)), 0);
+    EXPECT_EQ(context_.run(context_.preadv(fd, to, 5)), 300'000);
+    EXPECT_EQ(in, out);
+    EXPECT_EQ(context_.run(context_.preadv(fd, to, 300'000)), 5) << "short at the end of the file";
+    EXPECT_EQ(context_.run(context_.preadv(fd, to, 300'005)), 0);
+    ::close(fd);
+    EXPECT_EQ(context_.run(context_.preadv(fd, to, 0)), -EBADF);
+}
+
+TEST_F(IoContextTest, PoolWorkRunsElsewhereAndManyAtOnce) {
+    std::atomic<int> inside{0}, most{0};
+    unsigned finished = 0;
+    for (int i = 0; i < 200; ++i)
+        context_.spawn([](IoContext &context, std::atomic<int> &now, std::atomic<int> &peak, unsigned &done) -> Task<void> {
+            const auto here = std::this_thread::get_id();
+            std::function<std::int64_t()> work = [&now, &peak, here]() -> std::int64_t {
+                EXPECT_NE(std::this_thread::get_id(), here);
+                const int count = ++now;
+                for (int seen = peak; count > seen && !peak.compare_exchange_weak(seen, count);) {
+                }
+                ::usleep(2000);
+                --now;
+                return 7;
+            };
+            const std::int64_t value = co_await context.in_pool(work);
+            EXPECT_EQ(value, 7);
+            EXPECT_EQ(std::this_thread::get_id(), here);
+            ++done;
+        }(context_, inside, most, finished));
+    context_.run([](IoContext &context, unsigned &done) -> Task<void> {
+        while (done < 200)
+            co_await context.sleep(100'000);
+    }(context_, finished));
+    EXPECT_GT(most, 1);
+    EXPECT_LE(most, 64);
+}
+
+TEST_F(IoContextTest, SleepersWakeInOrder) {
+    std::string order;
+    const auto sleeper = [](IoContext &context, std::int64_t ms, char name, std::string &out) -> Task<void> {
+        co_await context.sleep(ms * 1'000'000);
+        out += name;
+    };
+    context_.spawn(sleeper(context_, 20, 'c', order));
+    context_.spawn(sleeper(context_, 1, 'a', order));
+    context_.spawn(sleeper(context_, 10, 'b', order));
+    context_.run(sleeper(context_, 40, 'd', order));
+    EXPECT_EQ(order, "abcd");
+}
+
+TEST_F(IoContextTest, ReaderAndWriterWaitForOneSocket) {
+    int pair[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    std::string got;
+    context_.spawn([](IoContext &context, int fd, std::string &out) -> Task<void> {
+        const unsigned events = co_await context.wait_fd(fd, util::EventLoop::kReadable);
+        EXPECT_EQ(events, unsigned{util::EventLoop::kReadable});
+        char text[8];
+        out.assign(text, static_cast<std::size_t>(::read(fd, text, sizeof text)));
+    }(context_, pair[0], got));
+    const unsigned writable = context_.run(context_.wait_fd(pair[0], util::EventLoop::kWritable));
+    EXPECT_EQ(writable, unsigned{util::EventLoop::kWritable});
+    EXPECT_EQ(got, "");
+    EXPECT_EQ(::write(pair[1], "hello", 5), 5);
+    context_.run(context_.sleep(5'000'000));
+    EXPECT_EQ(got, "hello");
+    ::close(pair[1]);
+    const unsigned end = context_.run(context_.wait_fd(pair[0], util::EventLoop::kWritable));
+    EXPECT_TRUE(end & util::EventLoop::kHangup);
+    ::close(pair[0]);
+}
+
+TEST_F(IoContextTest, OtherThreadsWaitForWhatRunsInAnIoThread) {
+    IoThread thread("io0");
+    EXPECT_FALSE(thread.context().in_thread());
+    const auto where = [](IoContext &context) -> Task<std::thread::id> {
+        EXPECT_TRUE(context.in_thread());
+        co_await context.sleep(1'000'000);
+        co_return std::this_thread::get_id();
+    };
+    const std::thread::id id = thread.context().run_from_other_thread(where(thread.context()));
+    EXPECT_NE(id, std::this_thread::get_id());
+    // A coroutine of ours goes there and back.
+    const auto hop = [](IoContext &home, IoContext &away) -> Task<bool> {
+        co_await away.schedule();
+        const bool was_there = away.in_thread();
+        co_await home.schedule();
+        co_return was_there &&home.in_thread();
+    };
+    EXPECT_TRUE(context_.run(hop(context_, thread.context())));
+}
+
+TEST_F(IoContextTest, AJoinedContextRunsInTheEventLoop) {
+    util::EventLoop loop;
+    IoContext context(&loop);
+    bool done = false;
+    std::thread poster([&] { context.post([&] { done = true; }); });
+    while (!done)
+        loop.iterate(true);
+    poster.join();
+    int value = 0;
+    context.spawn([](IoContext &self, int &out) -> Task<void> {
+        co_await self.sleep(1'000'000);
+        std::function<std::int64_t()> work = [] { return std::int64_t{3}; };
+        out = static_cast<int>(co_await self.in_pool(work));
+    }(context, value));
+    while (value == 0)
+        loop.iterate(true);
+    EXPECT_EQ(value, 3);
+    EXPECT_EQ(context.run(nested(3)), 3) << "run() needs no turn of the loop";
+}
+
+TEST_F(IoContextTest, MutexAndQueueKeepTheirOrder) {
+    CoMutex mutex;
+    std::string order;
+    const auto user = [](IoContext &context, CoMutex &lock, std::string &out, char name) -> Task<void> {
+        co_await lock.lock();
+        out += name;
+        co_await context.sleep(1'000'000);
+        out += name;
+        lock.unlock();
+    };
+    context_.spawn(user(context_, mutex, order, 'a'));
+    context_.spawn(user(context_, mutex, order, 'b'));
+    context_.run(user(context_, mutex, order, 'c'));
+    EXPECT_EQ(order, "aabbcc");
+    EXPECT_FALSE(mutex.locked());
+}
+
+} // namespace
+} // namespace rhea::block
