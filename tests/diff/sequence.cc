@@ -2,6 +2,7 @@
 
 #include "tests/diff/arena.h"
 #include "tests/diff/flag_effects.h"
+#include "tests/diff/vendor.h"
 
 #include <algorithm>
 #include <cstring>
@@ -96,7 +97,8 @@ Sequence encode_sequence(unsigned count, CodeSize size, FeatureSet features, Ran
         }
         std::optional<Encoded> e = encode_row(row, size, features, random, kStart + sequence.bytes.size());
         const bool far = sequence.floating && random.one_in(8);
-        if (!e || !acceptable(*e, sequence.undefined_flags, far)) {
+        if (!e || !acceptable(*e, sequence.undefined_flags, far) || encoding_differs(e->insn, size) ||
+            shows_differences(e->insn)) {
             continue;
         }
         const FlagEffects effects = flag_effects(e->insn);
