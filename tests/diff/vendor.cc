@@ -53,6 +53,10 @@ bool encoding_differs(const Insn &insn, CodeSize size) {
     if (name == "push" && insn.operands[0].kind == Operand::Kind::kSeg && insn.operand_size == 4) {
         return true;
     }
+    // MOVSXD to 16 bits reads 16 bits, AMD's 32 (SDM vol. 2, MOVSXD; APM vol. 3).
+    if (name == "movsxd" && insn.operand_size == 2 && insn.mem_form()) {
+        return true;
+    }
     // SDM vol. 2, SYSRET: invalid outside 64-bit mode, whatever the privilege.
     return name == "sysret" && size != CodeSize::k64;
 }
