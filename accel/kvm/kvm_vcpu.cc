@@ -177,15 +177,11 @@ core::LocalApicState KvmVcpu::local_apic() {
 
 /// Registers, then the local APIC: its page means what IA32_APIC_BASE (with the special registers) says, and the deadline counts only
 /// when the page has the timer in that mode.
-util::Result<void> KvmVcpu::put_state() {
+util::Result<void> KvmVcpu::put_registers_and_apic() {
     if (to_kvm_) {
         if (auto done = arch_->put(fd_.get()); !done)
             return done;
         to_kvm_ = false;
-        if (halted_) { // learn whether interrupts are enabled: fills kvm_run, runs no guest code
-            __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST);
-            control(KVM_RUN, nullptr);
-        }
     }
     if (!lapic_to_kvm_)
         return {};
@@ -217,6 +213,20 @@ util::Result<void> KvmVcpu::put_state() {
         deadline.entry.data = state.tsc_deadline;
         if (control(kSetMsrs, &deadline) != 1)
             util::log_write(util::kLogUnimp, "kvm: this KVM has no IA32_TSC_DEADLINE\n");
+    }
+    return {};
+}
+
+util::Result<void> KvmVcpu::put_state() {
+    if (!to_kvm_ && !lapic_to_kvm_)
+        return {};
+    if (auto done = put_registers_and_apic(); !done)
+        return done;
+    // Whether the CPU takes interrupts now is in kvm_run, which an entry that runs no guest code fills. Without it a CPU that halts
+    // in the kernel while the 8259s' interrupt waits outside (split) would never be offered that interrupt: no other edge comes.
+    if (halted_ || irqchip_ == KernelIrqchip::kSplit) {
+        __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST);
+        control(KVM_RUN, nullptr);
     }
     return {};
 }

@@ -68,6 +68,7 @@ private:
     bool may_go_on();
     bool interrupt_ends_halt() const;
     util::Result<void> put_state();
+    util::Result<void> put_registers_and_apic();
     void prepare_interrupts();
     void complete_io();
     core::VcpuExit internal_error(const std::string &what);
