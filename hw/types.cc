@@ -2,6 +2,7 @@
 
 #include "hw/char/debugcon.h"
 #include "hw/char/uart16550.h"
+#include "hw/ide/ide_hard_disk.h"
 #include "hw/misc/debug_exit.h"
 #include "hw/pc/pc_machine.h"
 #include "rhea/util/nearest_name.h"
@@ -20,6 +21,8 @@ const core::MachineType kMachines[] = {
 };
 
 const core::DeviceType kDevices[] = {
+    {"ide-hd", "IDE", "hard disk on an IDE bus",
+     [](core::Machine &machine) -> std::unique_ptr<core::Device> { return std::make_unique<IdeHardDisk>(machine.config()); }, true},
     {"isa-debug-exit", "ISA", "ends the emulator with the status that the guest writes",
      [](core::Machine &machine) -> std::unique_ptr<core::Device> {
          return std::make_unique<DebugExit>(machine.requests(), machine.io_root());

@@ -52,6 +52,7 @@ struct Option {
 
 /// The options, by room.
 std::span<const Option> machine_options();
+std::span<const Option> boot_options();
 std::span<const Option> character_options();
 std::span<const Option> run_options();
 

@@ -22,7 +22,7 @@ constexpr auto kRefused = std::to_array<RefusedOption>({
     {"hda", kNoDisk},          {"hdb", kNoDisk},          {"hdc", kNoDisk},
     {"hdd", kNoDisk},          {"fda", kNoDisk},          {"fdb", kNoDisk},
     {"cdrom", kNoDisk},        {"drive", kNoDisk},        {"blockdev", kNoDisk},
-    {"snapshot", kNoDisk},     {"boot", kNoDisk},         {"sd", kNoDisk},
+    {"snapshot", kNoDisk},     {"sd", kNoDisk},
     {"mtdblock", kNoDisk},     {"pflash", kNoDisk},       {"virtfs", kNoDisk},
     {"fsdev", kNoDisk},        {"iscsi", kNoDisk},        {"vnc", kNoDisplay},
     {"spice", kNoDisplay},     {"sdl", kNoDisplay},       {"curses", kNoDisplay},

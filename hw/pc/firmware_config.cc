@@ -48,12 +48,13 @@ void set_cmos_sizes(Mc146818 &rtc, const RamLayout &ram) {
 
 util::Result<void> PcMachine::build_firmware_config() {
     auto &fw_cfg = add_device<FwCfg>("isa/fw_cfg", memory());
+    fw_cfg_ = &fw_cfg;
     fw_cfg.map(io_root());
     fw_cfg.set_u64(fw_cfg_key::kRamSize, config().ram_size);
     fw_cfg.set_u16(fw_cfg_key::kCpuCount, static_cast<std::uint16_t>(config().cpus));
     fw_cfg.set_u16(fw_cfg_key::kMaxCpus, static_cast<std::uint16_t>(config().cpus));
     fw_cfg.set_u16(fw_cfg_key::kNoGraphic, 1);
-    fw_cfg.set_u16(fw_cfg_key::kBootMenu, 0);
+    fw_cfg.set_u16(fw_cfg_key::kBootMenu, config().boot.menu);
     fw_cfg.set_u32(fw_cfg_key::kX86Irq0Override, 1);
     if (auto done = fw_cfg.add_file("etc/e820", e820_file(layout_)); !done)
         return done;

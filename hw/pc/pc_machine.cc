@@ -177,6 +177,8 @@ util::Result<void> PcMachine::build_chipset() {
         return done;
     if (auto done = pci_bus_->attach(*pm_, {1, 3}); !done)
         return done;
+    if (auto done = build_ide(); !done)
+        return done;
     pci_bus_->connect_pirqs(isa.pirqs());
 
     auto &gate = add_device<A20Gate>("isa/a20", [this](bool open) {
@@ -247,7 +249,11 @@ util::Result<void> PcMachine::build(core::Accelerator &accelerator) {
     if (done)
         done = realize_devices();
     if (done)
+        done = build_drives();
+    if (done)
         done = build_option_devices();
+    if (done)
+        done = add_boot_files();
     core::AddressSpace::commit_transaction();
     if (!done)
         return done;

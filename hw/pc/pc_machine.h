@@ -13,7 +13,9 @@
 
 namespace rhea::hw {
 class FwCfg;
+class IdeHardDisk;
 class Mc146818;
+class Piix3Ide;
 class Piix4Pm;
 class Uart16550;
 }
@@ -36,6 +38,13 @@ private:
     util::Result<void> build_chipset();
     util::Result<void> build_firmware_config();
     util::Result<void> build_option_devices();
+    util::Result<void> build_ide();
+    util::Result<void> build_drives();
+    util::Result<void> add_boot_files();
+    util::Result<std::vector<std::uint8_t>> boot_order_file() const;
+    const IdeHardDisk *ide_disk(unsigned number) const;
+    void set_cmos_disks();
+    void set_cmos_boot_order(const std::string &letters);
     util::Result<void> wire_device(core::Device &device, const core::DeviceOption &option);
     util::Result<void> wire_serial(Uart16550 &uart, const core::DeviceOption &option);
     unsigned com_ports() const;
@@ -50,7 +59,9 @@ private:
     std::unique_ptr<KernelApicBus> kernel_apics_;   ///< instead of apic_bus_
     std::unique_ptr<ExtIntWire> ext_int_;           ///< the 8259s are ours, the local APICs not
     std::unique_ptr<PciBus> pci_bus_;
+    Piix3Ide *ide_ = nullptr;
     Piix4Pm *pm_ = nullptr;
+    FwCfg *fw_cfg_ = nullptr;
     Mc146818 *rtc_ = nullptr;
     std::unique_ptr<IrqSplitter> int_splitter_; ///< the 8259 pair's INT: LINT0 and I/O APIC pin 0
     IsaPic *pic_ = nullptr;

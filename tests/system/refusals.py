@@ -34,8 +34,13 @@ def main():
     refused(["-chardev", "null", "-bios", firmware], "id=")
     refused(["-monitor", "tcp:127.0.0.1", "-bios", firmware], "port")
     # What this version does not have
-    for option in ("-hda", "-drive", "-vnc", "-netdev", "-qmp", "-gdb", "-boot", "-usb"):
+    for option in ("-hda", "-drive", "-vnc", "-netdev", "-qmp", "-gdb", "-usb"):
         refused([option, "x"], option, "not in this version|debugger port")
+    refused(["-boot", "order=cn"], "order=cn", "networks are not in this version")
+    refused(["-boot", "cx"], "'x' is no boot device")
+    refused(["-boot", "order=cc"], "twice")
+    refused(["-boot", "splash-time=70000"], "splash-time")
+    refused(["-boot", "strct=on"], "did you mean 'strict'")
     refused(["-vga", "std"], "-vga std", "none")
     refused(["disk.qcow2"], "disk.qcow2")
     # KVM that cannot be opened

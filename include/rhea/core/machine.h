@@ -43,6 +43,15 @@ struct DriveOption {
     std::vector<std::pair<std::string, std::string>> properties; ///< of the device: addr=, werror=, …
 };
 
+/// -boot: what firmware is told.
+struct BootOptions {
+    std::string order = "cad";             ///< letters: a floppy, c disk, d CD-ROM
+    std::string once;                      ///< instead of `order` until the first reset; empty: none
+    bool menu = false, strict = false;
+    std::optional<std::uint16_t> menu_wait_ms;   ///< splash-time=
+    std::optional<std::int32_t> retry_after_ms;  ///< reboot-timeout=; -1: never
+};
+
 /// Where a serial port's characters go: an abstract byte stream (chardev/ implements it).
 class CharBackend;
 
@@ -69,6 +78,7 @@ struct MachineConfig {
     std::function<util::Result<block::IoContext *>(std::string_view id)> find_iothread;
     block::IoContext *main_context = nullptr; ///< of the main loop; null: there is no block layer (unit tests)
     std::vector<DriveOption> drives;
+    BootOptions boot;
     std::vector<DeviceOption> devices;
     std::int64_t rtc_offset_ns = 0;        ///< guest wall clock minus host wall clock
     bool rtc_local = false;
