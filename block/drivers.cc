@@ -4,6 +4,7 @@
 
 #include "block/file/file_node.h"
 #include "block/raw/raw.h"
+#include "block/throttle/throttle_node.h"
 #include "rhea/block/driver.h"
 #include "rhea/util/nearest_name.h"
 
@@ -46,6 +47,7 @@ std::span<const BlockDriver *const> block_drivers() {
         &kRawDriver,
         &kFileDriver,
         &kHostDeviceDriver,
+        &kThrottleDriver,
     });
     return kDrivers;
 }

@@ -6,6 +6,7 @@
 #include "block/filename.h"
 #include "block/raw/raw.h"
 #include "rhea/block/driver.h"
+#include "rhea/block/throttle.h"
 
 namespace rhea::block {
 namespace {
@@ -246,7 +247,7 @@ Task<Result<NodePtr>> open_backing(OpenRequest &request, std::string name, std::
     if (!other_file && !format.empty())
         options.set_default("driver", format);
     OpenFlags flags = request.flags;
-    flags.read_only = true;
+    flags.read_only = !options.has("read-only"); // backing.read-only=off: to commit into it
     flags.check = flags.for_resize = false;
     auto opening = request.open_child(std::move(options), flags);
     auto node = co_await opening;
@@ -279,6 +280,20 @@ std::vector<NodePtr> NodeNames::all() const {
         if (NodePtr node = entry.lock())
             nodes.push_back(std::move(node));
     return nodes;
+}
+
+Result<void> NodeNames::add_throttle_group(std::shared_ptr<ThrottleGroup> group) {
+    const std::lock_guard guard(mutex_);
+    const std::string &id = group->name();
+    if (!throttle_groups_.try_emplace(id, group).second)
+        return fail(Error("there is already a throttle group '{}'", id).with_code(EEXIST));
+    return {};
+}
+
+std::shared_ptr<ThrottleGroup> NodeNames::find_throttle_group(std::string_view id) const {
+    const std::lock_guard guard(mutex_);
+    const auto at = throttle_groups_.find(id);
+    return at == throttle_groups_.end() ? nullptr : at->second;
 }
 
 } // namespace rhea::block

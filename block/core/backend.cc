@@ -87,6 +87,8 @@ Task<Result<void>> BlockBackend::read(std::uint64_t offset, const IoVector &to) 
         co_return request.refused(std::move(valid));
     if (to.empty())
         co_return Result<void>{};
+    if (throttle_)
+        co_await throttle_->pass(*context_, false, to.size());
     auto result = co_await node_->read(offset, to);
     co_return request.done(std::move(result));
 }
@@ -97,6 +99,8 @@ Task<Result<void>> BlockBackend::write(std::uint64_t offset, const IoVector &fro
         co_return request.refused(std::move(valid));
     if (from.empty())
         co_return Result<void>{};
+    if (throttle_)
+        co_await throttle_->pass(*context_, true, from.size());
     if (!write_cache_)
         flags |= kFua;
     const bool flush_behind = (flags & kFua) != 0 && !node_->has_fua();
@@ -122,6 +126,8 @@ Task<Result<void>> BlockBackend::write_zeroes(std::uint64_t offset, std::uint64_
         co_return request.refused(std::move(valid));
     if (length == 0)
         co_return Result<void>{};
+    if (throttle_)
+        co_await throttle_->pass(*context_, true, length);
     if (!node_->settings().unmap)
         flags &= ~unsigned{kMayUnmap};
     const bool flush_behind = (flags & kFua) != 0 || !write_cache_;
@@ -176,10 +182,22 @@ ErrorAction BlockBackend::error_action(bool is_read, int error_code) {
 // ---- life cycle --------------------------------------------------------------------------------------------------
 
 Task<void> BlockBackend::idle() {
+    if (throttle_)
+        throttle_->set_open(true);
     while (in_flight() > 0) {
         co_await idle_.wait();
         co_await context_->schedule(); // who awaits the last request goes on first
     }
+    if (throttle_)
+        throttle_->set_open(false);
+}
+
+void BlockBackend::set_throttle_group(std::shared_ptr<ThrottleGroup> group) {
+    auto change = [](BlockBackend &self, std::shared_ptr<ThrottleGroup> next) -> Task<void> {
+        co_await self.idle();
+        self.throttle_ = next ? std::make_unique<Throttle>(std::move(next)) : nullptr;
+    };
+    context_->run_from_other_thread(change(*this, std::move(group)));
 }
 
 void BlockBackend::drain() { context_->run_from_other_thread(idle()); }

@@ -1,6 +1,7 @@
 #include "rhea/block/io_context.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -42,6 +43,41 @@ template <typename Work> struct PoolAwaiter : ContextJob {
     Work function;
 };
 
+/// Awaits a ring job whose entry is prepared.
+struct RingAwaiter : RingJob {
+    RingAwaiter(Ring &owner, io_uring_sqe &prepared) { owner.queue(prepared, *this); }
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> handle) { waiter = handle; }
+    std::int64_t await_resume() const noexcept { return result; }
+};
+
+using Prepare = void (*)(io_uring_sqe *, int, const iovec *, unsigned, __u64, int);
+
+/// Goes on until all is done, at the file's end, or at an error.
+Task<std::int64_t> ring_transfer(Ring &ring, int fd, const IoVector &memory, std::uint64_t offset, Prepare prepare, int flags) {
+    std::uint64_t done = 0;
+    IoVector rest; // what a short transfer left
+    for (;;) {
+        const std::span<const iovec> pieces = done ? rest.pieces() : memory.pieces();
+        if (pieces.empty())
+            co_return 0;
+        io_uring_sqe *entry = ring.next_entry();
+        if (!entry)
+            co_return -EAGAIN;
+        prepare(entry, fd, pieces.data(), static_cast<unsigned>(std::min<std::size_t>(pieces.size(), IOV_MAX)), offset + done, flags);
+        RingAwaiter job(ring, *entry);
+        const std::int64_t got = co_await job;
+        if (got == -EINTR || got == -EAGAIN)
+            continue;
+        if (got < 0)
+            co_return got;
+        done += static_cast<std::uint64_t>(got);
+        if (got == 0 || done == memory.size())
+            co_return static_cast<std::int64_t>(done);
+        rest = memory.slice(done, memory.size() - done);
+    }
+}
+
 struct TimerAwaiter {
     IoContext::Impl &impl;
     std::int64_t nanoseconds;
@@ -69,7 +105,7 @@ struct FdAwaiter {
 IoContext::IoContext(util::EventLoop *loop, Engine engine) : impl_(std::make_shared<Impl>(loop, engine)) {}
 IoContext::~IoContext() = default;
 
-Engine IoContext::engine() const { return impl_->engine; }
+Engine IoContext::engine() { return impl_->ring() ? Engine::kIoUring : Engine::kThreads; }
 bool IoContext::in_thread() const { return impl_->thread == std::this_thread::get_id(); }
 void IoContext::post(std::function<void()> function) { impl_->post(std::move(function)); }
 
@@ -79,7 +115,10 @@ void IoContext::spawn(Task<void> task) {
 }
 
 void IoContext::begin_batch() { ++impl_->depth; }
-void IoContext::end_batch() { --impl_->depth; }
+void IoContext::end_batch() {
+    --impl_->depth;
+    impl_->flush_batch();
+}
 
 void IoContext::run_until(const bool &done) {
     impl_->activate();
@@ -87,17 +126,30 @@ void IoContext::run_until(const bool &done) {
         impl_->turn(-1);
 }
 
-Task<std::int64_t> IoContext::preadv(int fd, const IoVector &to, std::uint64_t offset) {
+Task<std::int64_t> IoContext::preadv(int fd, const IoVector &to, std::uint64_t offset, bool in_pool) {
+    if (Ring *ring = in_pool ? nullptr : impl_->ring())
+        co_return co_await ring_transfer(*ring, fd, to, offset, io_uring_prep_readv2, 0);
     PoolAwaiter job(*impl_, [fd, &to, offset] { return read_fully(fd, to.pieces(), offset); });
     co_return co_await job;
 }
 
-Task<std::int64_t> IoContext::pwritev(int fd, const IoVector &from, std::uint64_t offset, bool fua) {
+Task<std::int64_t> IoContext::pwritev(int fd, const IoVector &from, std::uint64_t offset, bool fua, bool in_pool) {
+    if (Ring *ring = in_pool ? nullptr : impl_->ring()) {
+        const std::int64_t done = co_await ring_transfer(*ring, fd, from, offset, io_uring_prep_writev2, fua ? RWF_DSYNC : 0);
+        // A write of nothing into a piece of something: the device is full.
+        co_return done >= 0 && static_cast<std::uint64_t>(done) < from.size() ? -ENOSPC : done;
+    }
     PoolAwaiter job(*impl_, [fd, &from, offset, fua] { return write_fully(fd, from.pieces(), offset, fua); });
     co_return co_await job;
 }
 
 Task<std::int64_t> IoContext::fdatasync(int fd) {
+    if (Ring *ring = impl_->ring())
+        if (io_uring_sqe *entry = ring->next_entry()) {
+            io_uring_prep_fsync(entry, fd, IORING_FSYNC_DATASYNC);
+            RingAwaiter job(*ring, *entry);
+            co_return co_await job;
+        }
     PoolAwaiter job(*impl_, [fd] { return ::fdatasync(fd) == 0 ? std::int64_t{0} : std::int64_t{-errno}; });
     co_return co_await job;
 }

@@ -41,10 +41,11 @@ void add_to_epoll(int epoll_fd, int fd) {
 
 } // namespace
 
-IoContext::Impl::Impl(util::EventLoop *event_loop, Engine) : loop(event_loop), engine(Engine::kThreads) {}
+IoContext::Impl::Impl(util::EventLoop *event_loop, Engine wanted) : loop(event_loop), engine(wanted) {}
 
 IoContext::Impl::~Impl() {
     pool_.reset(); // its last jobs still report here
+    ring_.reset();
     watch_.reset();
     for (const int fd : {timer_fd_, event_fd_, epoll_fd_})
         if (fd >= 0)
@@ -103,20 +104,46 @@ void IoContext::Impl::job_finished(PoolJob &job) {
     self.wake_locked();
 }
 
+Ring *IoContext::Impl::ring() {
+    if (engine == Engine::kIoUring && !ring_) {
+        activate();
+        ring_ = Ring::create();
+        if (ring_)
+            add_to_epoll(epoll_fd_, ring_->fd());
+        else
+            engine = Engine::kThreads;
+    }
+    return ring_.get();
+}
+
+void IoContext::Impl::submit_ring() {
+    // What the host has at hand (its page cache) is done when submit() returns; who goes on then may ask for more.
+    ++depth;
+    do
+        ring_->submit();
+    while (ring_->complete() && ring_->has_queued());
+    --depth;
+}
+
 void IoContext::Impl::turn(int timeout_ms) {
     ++depth;
     std::array<epoll_event, 32> events;
     const int count = ::epoll_wait(epoll_fd_, events.data(), static_cast<int>(events.size()), timeout_ms);
+    if (count < 0 && ring_)
+        ring_->complete(); // a completion ended the wait
     for (int i = 0; i < count; ++i) {
         const int fd = events[static_cast<std::size_t>(i)].data.fd;
         if (fd == event_fd_)
             run_posted();
         else if (fd == timer_fd_)
             run_timers();
+        else if (ring_ && fd == ring_->fd())
+            ring_->complete();
         else
             fd_ready(fd, events[static_cast<std::size_t>(i)].events);
     }
     --depth;
+    flush_batch();
 }
 
 void IoContext::Impl::run_posted() {

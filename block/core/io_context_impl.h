@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "block/core/ring.h"
 #include "block/core/thread_pool.h"
 #include "rhea/block/io_context.h"
 
@@ -30,6 +31,11 @@ struct IoContext::Impl : std::enable_shared_from_this<IoContext::Impl> {
     void activate();
     /// Handles what is ready; waits for something first, up to `timeout_ms` (-1: for ever).
     void turn(int timeout_ms);
+    /// Hands over what was collected, unless somebody goes on collecting.
+    void flush_batch() {
+        if (depth == 0 && ring_)
+            submit_ring();
+    }
     void post(std::function<void()> function);
     void submit(ContextJob &job);
 
@@ -40,14 +46,17 @@ struct IoContext::Impl : std::enable_shared_from_this<IoContext::Impl> {
     };
     /// False: the descriptor cannot be waited for (a file is always ready).
     bool add_waiter(int fd, FdWaiter waiter);
+    /// The ring, or null: requests go to the pool. Makes it when first asked for.
+    Ring *ring();
     void add_timer(std::int64_t nanoseconds, std::coroutine_handle<> handle);
 
     util::EventLoop *loop;
-    Engine engine;
+    Engine engine; ///< wanted; once ring() was asked: had
     std::thread::id thread = std::this_thread::get_id();
     unsigned depth = 0; ///< of turns and batches: requests are handed over when it gets to 0
 
 private:
+    void submit_ring();
     void wake_locked();
     void run_posted();
     void run_timers();
@@ -75,6 +84,7 @@ private:
     std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
     std::uint64_t timer_sequence_ = 0;
     std::unique_ptr<ThreadPool> pool_;
+    std::unique_ptr<Ring> ring_;
 };
 
 } // namespace rhea::block

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "block/file/file_lock.h"
 #include "block/file/file_node.h"
 
 namespace rhea::block {
@@ -60,6 +61,8 @@ Task<Result<void>> create_file(CreateRequest request) {
     if (opened.is_device && ::ioctl(fd, BLKGETSIZE64, &opened.size) != 0)
         opened.size = 0;
     FileNode node(request.context, "file", opened, {});
+    if (auto locked = lock_image(fd, filename, LockUse::kCreate, false); !locked)
+        co_return locked;
     if (!opened.is_device && ::ftruncate(fd, 0) != 0)
         co_return io_error(errno, fmt::format("cannot empty '{}'", filename));
     if (*nocow)

@@ -21,8 +21,10 @@ bool unsupported(std::int64_t code) {
 
 FileNode::FileNode(IoContext &context, std::string driver, Opened opened, const NodeSettings &settings)
     : BlockNode(context, std::move(driver)), fd_(opened.fd), filename_(std::move(opened.filename)), size_(opened.size),
-      is_device_(opened.is_device) {
+      is_device_(opened.is_device), in_pool_(opened.in_pool) {
     set_settings(settings);
+    if (settings.direct)
+        direct_ = std::make_unique<DirectIo>(fd_, DirectIo::probe_alignment(fd_, is_device_), size_, is_device_);
 }
 
 FileNode::~FileNode() { ::close(fd_); }
@@ -32,7 +34,11 @@ util::Failure FileNode::failed(std::int64_t code, std::string_view verb) const {
 }
 
 Task<Result<void>> FileNode::read(std::uint64_t offset, const IoVector &to) {
-    const std::int64_t got = co_await context().preadv(fd_, to, offset);
+    std::int64_t got;
+    if (direct_)
+        got = co_await direct_->read(context(), to, offset, in_pool_);
+    else
+        got = co_await context().preadv(fd_, to, offset, in_pool_);
     if (got < 0)
         co_return failed(got, "read");
     const auto done = static_cast<std::uint64_t>(got);
@@ -43,7 +49,11 @@ Task<Result<void>> FileNode::read(std::uint64_t offset, const IoVector &to) {
 
 Task<Result<void>> FileNode::write(std::uint64_t offset, const IoVector &from, unsigned flags) {
     const bool fua = (flags & kFua) != 0 && !settings().no_flush;
-    const std::int64_t done = co_await context().pwritev(fd_, from, offset, fua);
+    std::int64_t done;
+    if (direct_)
+        done = co_await direct_->write(context(), from, offset, fua, in_pool_);
+    else
+        done = co_await context().pwritev(fd_, from, offset, fua, in_pool_);
     if (done < 0)
         co_return failed(done, "write");
     wrote(offset + from.size());
@@ -83,6 +93,8 @@ Task<Result<void>> FileNode::write_zeroes(std::uint64_t offset, std::uint64_t le
     if (done < 0)
         co_return failed(done, "write zeroes to");
     wrote(offset + length);
+    if (direct_)
+        direct_->set_end(std::max(direct_->end(), size_));
     if (flags & kFua)
         co_return co_await flush();
     co_return Result<void>{};
@@ -171,11 +183,15 @@ Task<Result<void>> FileNode::truncate(std::uint64_t length, Preallocation preall
     if (::ftruncate(fd_, static_cast<off_t>(length)) != 0)
         co_return failed(errno, "resize");
     size_ = length;
+    if (direct_)
+        direct_->set_end(length);
     if (preallocation != Preallocation::kOff && length > before) {
         const std::int64_t done = co_await preallocate(before, length, preallocation);
         if (done < 0) {
             if (::ftruncate(fd_, static_cast<off_t>(before)) == 0)
                 size_ = before;
+            if (direct_)
+                direct_->set_end(size_);
             co_return failed(done, "preallocate space for");
         }
     }

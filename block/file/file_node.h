@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 
+#include "block/file/direct_io.h"
 #include "rhea/block/driver.h"
 #include "rhea/block/node.h"
 
@@ -14,12 +15,14 @@ public:
         std::string filename;
         std::uint64_t size = 0;
         bool is_device = false;
+        bool in_pool = false; ///< aio=threads
     };
     /// Takes the descriptor over.
     FileNode(IoContext &context, std::string driver, Opened opened, const NodeSettings &settings);
     ~FileNode() override;
 
     std::uint64_t length() const override { return size_; }
+    std::uint32_t request_alignment() const override { return direct_ ? direct_->alignment() : 1; }
     bool has_fua() const override { return true; }
 
     Task<Result<void>> read(std::uint64_t offset, const IoVector &to) override;
@@ -40,7 +43,8 @@ private:
     int fd_;
     std::string filename_;
     std::uint64_t size_;
-    bool is_device_;
+    bool is_device_, in_pool_;
+    std::unique_ptr<DirectIo> direct_; ///< with O_DIRECT
     // What the host turned out not to have: not asked for again.
     bool can_punch_ = true, can_zero_ = true, can_seek_holes_ = true;
     bool flush_failed_ = false; ///< the host dropped written pages: no later flush may succeed

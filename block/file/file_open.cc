@@ -7,7 +7,9 @@
 
 #include <cerrno>
 
+#include "block/file/file_lock.h"
 #include "block/file/file_node.h"
+#include "rhea/util/option_list.h"
 
 namespace rhea::block {
 namespace {
@@ -56,7 +58,36 @@ Result<FileNode::Opened> open_by_name(const std::string &filename, bool &read_on
     }
     opened.size = *size;
     opened.is_device = S_ISBLK(status.st_mode);
+    ::fcntl(opened.fd, F_SETFL, ::fcntl(opened.fd, F_GETFL) & ~O_NONBLOCK); // io_uring would give up rather than wait
     return opened;
+}
+
+/// aio=: true for threads. Native requests are those of io_uring here: it is what replaced Linux's first asynchronous I/O.
+Result<bool> take_aio(OpenRequest &request) {
+    const std::string aio = request.options.take("aio").value_or("");
+    if (aio.empty() || aio == "threads")
+        return aio == "threads";
+    if (aio == "native") {
+        if (!request.settings.direct)
+            return fail(Error("aio=native needs cache=none or cache=directsync (cache.direct=on)").with_code(EINVAL));
+        return request.context.engine() != Engine::kIoUring;
+    }
+    if (aio != "io_uring")
+        return fail(Error("aio= takes threads, native or io_uring, not '{}'", aio).with_code(EINVAL));
+    if (request.context.engine() != Engine::kIoUring)
+        return fail(Error("this host forbids io_uring; use aio=threads").with_code(ENOSYS));
+    return false;
+}
+
+/// locking=: nothing when it is off.
+enum class Locking : std::uint8_t { kOff, kAuto, kOn };
+Result<Locking> take_locking(OpenRequest &request) {
+    const std::string text = request.options.take("locking").value_or("auto");
+    if (text == "auto")
+        return Locking::kAuto;
+    if (const auto on = util::parse_bool(text))
+        return *on ? Locking::kOn : Locking::kOff;
+    return fail(Error("locking= takes on, off or auto, not '{}'", text).with_code(EINVAL));
 }
 
 Task<Result<std::shared_ptr<BlockNode>>> open_any(OpenRequest request, std::string driver) {
@@ -66,14 +97,26 @@ Task<Result<std::shared_ptr<BlockNode>>> open_any(OpenRequest request, std::stri
             filename.erase(0, prefix.size());
     if (filename.empty())
         co_return fail(Error("driver '{}' needs filename=", driver).with_code(EINVAL));
+    auto in_pool = take_aio(request);
+    if (!in_pool)
+        co_return fail(in_pool.error());
+    auto locking = take_locking(request);
+    if (!locking)
+        co_return fail(locking.error());
+    if (auto done = request.options.finish({"filename", "aio", "locking"}); !done)
+        co_return fail(done.error());
     bool read_only = request.flags.read_only;
     auto opened = open_by_name(filename, read_only, request.flags.auto_read_only, request.settings.direct);
     if (!opened)
         co_return fail(opened.error());
+    opened->in_pool = *in_pool;
     auto node = std::make_shared<FileNode>(request.context, driver, *opened, request.settings);
     node->set_read_only(read_only);
-    if (auto done = request.options.finish({"filename", "aio", "locking"}); !done)
-        co_return fail(done.error());
+    if (*locking != Locking::kOff && !request.flags.no_lock) {
+        const LockUse use = read_only ? LockUse::kRead : LockUse::kWrite;
+        if (auto locked = lock_image(opened->fd, filename, use, *locking == Locking::kOn); !locked)
+            co_return fail(locked.error());
+    }
     co_return node;
 }
 

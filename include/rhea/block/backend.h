@@ -13,6 +13,7 @@
 
 #include "rhea/block/co_sync.h"
 #include "rhea/block/node.h"
+#include "rhea/block/throttle.h"
 
 namespace rhea::block {
 
@@ -75,6 +76,10 @@ public:
     /// Waits until no request is in flight. Any thread, also under the machine lock; not from a coroutine of context().
     void drain();
 
+    /// Limits; null: none. Drains first. Main thread.
+    void set_throttle_group(std::shared_ptr<ThrottleGroup> group);
+    ThrottleGroup *throttle_group() const { return throttle_ ? &throttle_->group() : nullptr; }
+
     /// The context's thread.
     BlockStats &stats() { return stats_; }
     /// A copy. Any thread but a coroutine of context().
@@ -102,6 +107,7 @@ private:
     std::atomic<unsigned> in_flight_{0};
     std::atomic<int> io_status_{0};
     CoQueue idle_;
+    std::unique_ptr<Throttle> throttle_;
     BlockStats stats_;
 };
 

@@ -15,6 +15,8 @@
 
 namespace rhea::block {
 
+class ThrottleGroup;
+
 /// An option of `create -o` or of opening: what -o help and `-blockdev driver=x,help` list.
 struct OptionDescription {
     std::string_view name, type, description, default_text;
@@ -28,8 +30,12 @@ public:
     std::shared_ptr<BlockNode> find(std::string_view name) const; ///< null: none
     std::vector<std::shared_ptr<BlockNode>> all() const;
 
+    Result<void> add_throttle_group(std::shared_ptr<ThrottleGroup> group);
+    std::shared_ptr<ThrottleGroup> find_throttle_group(std::string_view id) const; ///< null: none
+
 private:
     mutable std::mutex mutex_;
+    std::map<std::string, std::shared_ptr<ThrottleGroup>, std::less<>> throttle_groups_;
     std::map<std::string, std::weak_ptr<BlockNode>, std::less<>> nodes_;
 };
 

@@ -39,7 +39,8 @@ public:
     IoContext(const IoContext &) = delete;
     IoContext &operator=(const IoContext &) = delete;
 
-    Engine engine() const;
+    /// What it is in the end. This context's thread.
+    Engine engine();
     /// Is the calling thread this context's?
     bool in_thread() const;
 
@@ -79,9 +80,10 @@ public:
     }
 
     // ---- awaitables for nodes; each yields bytes done or -errno --------------------------------------------------
-    // Short transfers are possible only at the end of a file. `to`/`from` live until the await returns.
-    Task<std::int64_t> preadv(int fd, const IoVector &to, std::uint64_t offset);
-    Task<std::int64_t> pwritev(int fd, const IoVector &from, std::uint64_t offset, bool fua = false);
+    // Short transfers are possible only at the end of a file. `to`/`from` live until the await returns. `in_pool`: by a
+    // thread even when the engine is io_uring (aio=threads).
+    Task<std::int64_t> preadv(int fd, const IoVector &to, std::uint64_t offset, bool in_pool = false);
+    Task<std::int64_t> pwritev(int fd, const IoVector &from, std::uint64_t offset, bool fua = false, bool in_pool = false);
     Task<std::int64_t> fdatasync(int fd);
     Task<std::int64_t> fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length);
     /// Runs `work` (blocking calls, compression) in the pool of threads, then goes on here.

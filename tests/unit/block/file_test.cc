@@ -9,7 +9,7 @@
 namespace rhea::block {
 namespace {
 
-class FileTest : public BlockTest {
+class FileTest : public EngineTest {
 protected:
     std::shared_ptr<BlockNode> open_file(const std::string &name, const std::string &more = "") {
         auto node = open("", "driver=file,filename=" + path(name) + more);
@@ -26,7 +26,7 @@ protected:
     }
 };
 
-TEST_F(FileTest, ReadsBehindTheEndAreZeroesAndWritesGrowTheFile) {
+TEST_P(FileTest, ReadsBehindTheEndAreZeroesAndWritesGrowTheFile) {
     make_file("f", pattern(1000));
     auto node = open_file("f");
     ASSERT_TRUE(node);
@@ -43,7 +43,7 @@ TEST_F(FileTest, ReadsBehindTheEndAreZeroesAndWritesGrowTheFile) {
     EXPECT_EQ(file_bytes("f"), expected);
 }
 
-TEST_F(FileTest, HolesAreSeenMadeAndFilled) {
+TEST_P(FileTest, HolesAreSeenMadeAndFilled) {
     ASSERT_TRUE(create("f", 1 << 20));
     EXPECT_EQ(blocks("f"), 0u);
     auto node = open_file("f", ",discard=unmap");
@@ -64,14 +64,14 @@ TEST_F(FileTest, HolesAreSeenMadeAndFilled) {
     EXPECT_EQ(blocks("f"), 0u);
 }
 
-TEST_F(FileTest, DiscardIsIgnoredUnlessAskedFor) {
+TEST_P(FileTest, DiscardIsIgnoredUnlessAskedFor) {
     make_file("f", pattern(65536));
     auto node = open_file("f");
     ASSERT_TRUE(context_.run(node->discard(0, 65536)));
     EXPECT_EQ(read(*node, 0, 65536), pattern(65536));
 }
 
-TEST_F(FileTest, ZeroesAreWrittenInsideAcrossAndBehindTheEnd) {
+TEST_P(FileTest, ZeroesAreWrittenInsideAcrossAndBehindTheEnd) {
     for (const char *more : {"", ",discard=unmap"}) {
         make_file("f", pattern(10'000));
         auto node = open_file("f", more);
@@ -87,7 +87,7 @@ TEST_F(FileTest, ZeroesAreWrittenInsideAcrossAndBehindTheEnd) {
     }
 }
 
-TEST_F(FileTest, PreallocationTakesTheSpace) {
+TEST_P(FileTest, PreallocationTakesTheSpace) {
     for (const char *kind : {"falloc", "full"}) {
         ASSERT_TRUE(create("f", 1 << 20, std::string("preallocation=") + kind)) << kind;
         EXPECT_GE(blocks("f"), 1u << 20) << kind;
@@ -97,7 +97,7 @@ TEST_F(FileTest, PreallocationTakesTheSpace) {
     EXPECT_EQ(::access(path("g").c_str(), F_OK), -1);
 }
 
-TEST_F(FileTest, TruncateGrowsWithZeroesAndShrinks) {
+TEST_P(FileTest, TruncateGrowsWithZeroesAndShrinks) {
     make_file("f", pattern(5000));
     auto node = open_file("f");
     ASSERT_TRUE(context_.run(node->truncate(8000)));
@@ -109,7 +109,7 @@ TEST_F(FileTest, TruncateGrowsWithZeroesAndShrinks) {
     EXPECT_EQ(node->length(), 100u) << "what cannot be had leaves the file as it was";
 }
 
-TEST_F(FileTest, WhatCannotBeOpenedIsNamed) {
+TEST_P(FileTest, WhatCannotBeOpenedIsNamed) {
     EXPECT_EQ(open(path("none"), "driver=raw").error().message(), "cannot open '" + path("none") + "': No such file or directory");
     EXPECT_EQ(open(path("none"), "driver=raw").error().code(), ENOENT);
     EXPECT_EQ(open(folder_, "driver=raw,read-only=on").error().message(), "'" + folder_ + "' is neither a file nor a block device");
@@ -120,7 +120,7 @@ TEST_F(FileTest, WhatCannotBeOpenedIsNamed) {
     EXPECT_EQ(open(make_file("f", {}), "driver=raw,file.lokcing=on").error().message(), "unknown option 'lokcing'; did you mean 'locking'?");
 }
 
-TEST_F(FileTest, AutoReadOnlyFallsBack) {
+TEST_P(FileTest, AutoReadOnlyFallsBack) {
     make_file("f", pattern(512));
     ::chmod(path("f").c_str(), 0400);
     if (::access(path("f").c_str(), W_OK) == 0)
@@ -130,6 +130,68 @@ TEST_F(FileTest, AutoReadOnlyFallsBack) {
     ASSERT_TRUE(node) << node.error().message();
     EXPECT_TRUE((*node)->read_only());
 }
+
+TEST_P(FileTest, DirectRequestsOfAnyShape) {
+    const std::uint64_t size = 300'001;
+    auto expected = pattern(size);
+    make_file("f", expected);
+    auto node = open("", "driver=file,cache.direct=on,filename=" + path("f"));
+    if (!node && node.error().code() == EINVAL)
+        GTEST_SKIP() << node.error().message();
+    ASSERT_TRUE(node) << node.error().message();
+    EXPECT_GE((*node)->request_alignment(), 512u);
+    EXPECT_EQ(read(**node, 0, size), expected);
+    unsigned seed = 1;
+    for (const auto &[offset, length] : std::initializer_list<std::pair<std::uint64_t, std::size_t>>{
+             {0, 4096}, {1, 1}, {511, 2}, {4095, 4098}, {100'000, 65'536}, {8192, 8192}, {299'990, 11}, {299'000, 3000}, {310'000, 10}}) {
+        auto bytes = pattern(length, ++seed);
+        ASSERT_TRUE(write(**node, offset, bytes));
+        if (expected.size() < offset + length)
+            expected.resize(offset + length);
+        std::copy(bytes.begin(), bytes.end(), expected.begin() + static_cast<std::ptrdiff_t>(offset));
+        EXPECT_EQ((*node)->length(), expected.size());
+        ASSERT_EQ(read(**node, offset > 10 ? offset - 10 : 0, length + 20).size(), length + 20);
+    }
+    EXPECT_EQ(read(**node, 0, expected.size()), expected);
+    node->reset();
+    EXPECT_EQ(file_bytes("f"), expected);
+}
+
+Task<void> write_bytes(BlockNode &node, std::uint64_t offset, std::vector<std::uint8_t> bytes, unsigned &done) {
+    const IoVector from(bytes.data(), bytes.size());
+    auto result = co_await node.write(offset, from);
+    EXPECT_TRUE(result);
+    ++done;
+}
+
+TEST_P(FileTest, DirectWritesSideBySideInOneBlockAllArrive) {
+    make_file("f", {});
+    auto node = open("", "driver=file,cache.direct=on,filename=" + path("f"));
+    if (!node && node.error().code() == EINVAL)
+        GTEST_SKIP() << node.error().message();
+    const auto expected = pattern(8192);
+    unsigned done = 0;
+    for (std::size_t at = 0; at < expected.size(); at += 128)
+        context_.spawn(write_bytes(**node, at, {expected.begin() + static_cast<std::ptrdiff_t>(at), expected.begin() + static_cast<std::ptrdiff_t>(at) + 128}, done));
+    context_.run([](IoContext &context, unsigned &count) -> Task<void> {
+        while (count < 64)
+            co_await context.sleep(100'000);
+    }(context_, done));
+    node->reset();
+    EXPECT_EQ(file_bytes("f"), expected);
+}
+
+TEST_P(FileTest, AioNamesTheEngine) {
+    make_file("f", pattern(512));
+    EXPECT_TRUE(open(path("f"), "driver=raw,file.aio=threads"));
+    EXPECT_EQ(open(path("f"), "driver=raw,file.aio=native").error().message(),
+              "aio=native needs cache=none or cache=directsync (cache.direct=on)");
+    EXPECT_EQ(open(path("f"), "driver=raw,file.aio=io-uring").error().message(), "aio= takes threads, native or io_uring, not 'io-uring'");
+    auto ring = open(path("f"), "driver=raw,file.aio=io_uring");
+    EXPECT_EQ(ring.has_value(), GetParam() == Engine::kIoUring);
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, FileTest, ::testing::Values(Engine::kIoUring, Engine::kThreads), engine_name);
 
 } // namespace
 } // namespace rhea::block

@@ -23,7 +23,7 @@ inline std::vector<std::uint8_t> pattern(std::size_t size, unsigned seed = 1) {
 
 class BlockTest : public ::testing::Test {
 protected:
-    BlockTest() {
+    explicit BlockTest(Engine engine = Engine::kIoUring) : context_(nullptr, engine) {
         std::string name = ::testing::TempDir() + "rhea-block-XXXXXX";
         folder_ = ::mkdtemp(name.data());
     }
@@ -56,5 +56,16 @@ protected:
     IoContext context_;
     std::string folder_;
 };
+
+/// Runs with each engine that the host allows: TEST_P, and INSTANTIATE_TEST_SUITE_P below the tests.
+class EngineTest : public BlockTest, public ::testing::WithParamInterface<Engine> {
+protected:
+    EngineTest() : BlockTest(GetParam()) {}
+    void SetUp() override {
+        if (context_.engine() != GetParam())
+            GTEST_SKIP() << "this host forbids io_uring";
+    }
+};
+inline std::string engine_name(const ::testing::TestParamInfo<Engine> &info) { return info.param == Engine::kIoUring ? "IoUring" : "Threads"; }
 
 } // namespace rhea::block

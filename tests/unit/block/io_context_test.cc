@@ -13,7 +13,7 @@
 namespace rhea::block {
 namespace {
 
-class IoContextTest : public BlockTest {};
+class IoContextTest : public EngineTest {};
 
 Task<int> nested(int depth) {
     if (depth == 0)
@@ -22,9 +22,9 @@ Task<int> nested(int depth) {
     co_return below + 1;
 }
 
-TEST_F(IoContextTest, DeepChainsUseNoStack) { EXPECT_EQ(context_.run(nested(100'000)), 100'000); }
+TEST_P(IoContextTest, DeepChainsUseNoStack) { EXPECT_EQ(context_.run(nested(100'000)), 100'000); }
 
-TEST_F(IoContextTest, FilesAreReadAndWrittenInManyPieces) {
+TEST_P(IoContextTest, FilesAreReadAndWrittenInManyPieces) {
     const int fd = ::open(path("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     std::vector<std::uint8_t> out = pattern(300'000), in(out.size());
     IoVector from, to;
@@ -42,7 +42,7 @@ TEST_F(IoContextTest, FilesAreReadAndWrittenInManyPieces) {
     EXPECT_EQ(context_.run(context_.preadv(fd, to, 0)), -EBADF);
 }
 
-TEST_F(IoContextTest, PoolWorkRunsElsewhereAndManyAtOnce) {
+TEST_P(IoContextTest, PoolWorkRunsElsewhereAndManyAtOnce) {
     std::atomic<int> inside{0}, most{0};
     unsigned finished = 0;
     for (int i = 0; i < 200; ++i)
@@ -70,7 +70,7 @@ TEST_F(IoContextTest, PoolWorkRunsElsewhereAndManyAtOnce) {
     EXPECT_LE(most, 64);
 }
 
-TEST_F(IoContextTest, SleepersWakeInOrder) {
+TEST_P(IoContextTest, SleepersWakeInOrder) {
     std::string order;
     const auto sleeper = [](IoContext &context, std::int64_t ms, char name, std::string &out) -> Task<void> {
         co_await context.sleep(ms * 1'000'000);
@@ -83,7 +83,7 @@ TEST_F(IoContextTest, SleepersWakeInOrder) {
     EXPECT_EQ(order, "abcd");
 }
 
-TEST_F(IoContextTest, ReaderAndWriterWaitForOneSocket) {
+TEST_P(IoContextTest, ReaderAndWriterWaitForOneSocket) {
     int pair[2];
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
     std::string got;
@@ -105,7 +105,7 @@ TEST_F(IoContextTest, ReaderAndWriterWaitForOneSocket) {
     ::close(pair[0]);
 }
 
-TEST_F(IoContextTest, OtherThreadsWaitForWhatRunsInAnIoThread) {
+TEST_P(IoContextTest, OtherThreadsWaitForWhatRunsInAnIoThread) {
     IoThread thread("io0");
     EXPECT_FALSE(thread.context().in_thread());
     const auto where = [](IoContext &context) -> Task<std::thread::id> {
@@ -125,9 +125,9 @@ TEST_F(IoContextTest, OtherThreadsWaitForWhatRunsInAnIoThread) {
     EXPECT_TRUE(context_.run(hop(context_, thread.context())));
 }
 
-TEST_F(IoContextTest, AJoinedContextRunsInTheEventLoop) {
+TEST_P(IoContextTest, AJoinedContextRunsInTheEventLoop) {
     util::EventLoop loop;
-    IoContext context(&loop);
+    IoContext context(&loop, GetParam());
     bool done = false;
     std::thread poster([&] { context.post([&] { done = true; }); });
     while (!done)
@@ -145,7 +145,7 @@ TEST_F(IoContextTest, AJoinedContextRunsInTheEventLoop) {
     EXPECT_EQ(context.run(nested(3)), 3) << "run() needs no turn of the loop";
 }
 
-TEST_F(IoContextTest, MutexAndQueueKeepTheirOrder) {
+TEST_P(IoContextTest, MutexAndQueueKeepTheirOrder) {
     CoMutex mutex;
     std::string order;
     const auto user = [](IoContext &context, CoMutex &lock, std::string &out, char name) -> Task<void> {
@@ -161,6 +161,34 @@ TEST_F(IoContextTest, MutexAndQueueKeepTheirOrder) {
     EXPECT_EQ(order, "aabbcc");
     EXPECT_FALSE(mutex.locked());
 }
+
+Task<void> read_block(IoContext &context, int fd, std::vector<std::uint8_t> &image, std::uint64_t offset, unsigned &done) {
+    std::vector<std::uint8_t> bytes(512);
+    const IoVector to(bytes.data(), bytes.size());
+    const std::int64_t got = co_await context.preadv(fd, to, offset);
+    EXPECT_EQ(got, 512);
+    EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), image.begin() + static_cast<std::ptrdiff_t>(offset)));
+    ++done;
+}
+
+TEST_P(IoContextTest, MoreRequestsThanARingHolds) {
+    std::vector<std::uint8_t> image = pattern(1000 * 512);
+    const int fd = ::open(make_file("f", image).c_str(), O_RDONLY | O_CLOEXEC);
+    unsigned done = 0;
+    {
+        const IoContext::Batch batch(context_);
+        for (std::uint64_t i = 0; i < 1000; ++i)
+            context_.spawn(read_block(context_, fd, image, i * 512, done));
+    }
+    context_.run([](IoContext &context, unsigned &count) -> Task<void> {
+        while (count < 1000)
+            co_await context.sleep(100'000);
+    }(context_, done));
+    EXPECT_EQ(done, 1000u);
+    ::close(fd);
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, IoContextTest, ::testing::Values(Engine::kIoUring, Engine::kThreads), engine_name);
 
 } // namespace
 } // namespace rhea::block

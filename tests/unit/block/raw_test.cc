@@ -30,6 +30,7 @@ TEST_F(RawTest, CanBeAPartOfTheFile) {
     const auto part = pattern(512, 9);
     EXPECT_TRUE(std::equal(part.begin(), part.end(), all.begin() + 1536));
     EXPECT_EQ(context_.run((*node)->truncate(4096)).error().code(), ENOTSUP);
+    node->reset();
     EXPECT_EQ(open(path("f"), "driver=raw,offset=9k").error().code(), EINVAL);
     EXPECT_EQ(open(path("f"), "driver=raw,offset=1k,size=8k").error().code(), EINVAL);
     EXPECT_EQ(open(path("f"), "driver=raw,offset=1k,size=100").error().code(), EINVAL);
