@@ -55,10 +55,24 @@ void KernelBoot::add(std::uint64_t address, std::vector<std::uint8_t> bytes) {
     pieces.push_back({address, *owned.back(), 0});
 }
 
+void FileMapping::forget(std::span<const std::uint8_t> part) const {
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto start = (reinterpret_cast<std::uintptr_t>(part.data()) + page - 1) & ~(page - 1);
+    const auto end = reinterpret_cast<std::uintptr_t>(part.data() + part.size()) & ~(page - 1);
+    if (part.data() >= data_ && part.data() + part.size() <= data_ + size_ && start < end)
+        ::madvise(reinterpret_cast<void *>(start), end - start, MADV_DONTNEED);
+}
+
 void KernelBoot::write_to(core::AddressSpace &memory) const {
     static constexpr std::uint8_t kZeros[4096] = {};
+    constexpr std::size_t kChunk = 1u << 20; // so much of a file is resident beside its copy
     for (const Piece &piece : pieces) {
-        memory.write(piece.address, piece.bytes.data(), piece.bytes.size());
+        for (std::size_t done = 0; done < piece.bytes.size(); done += kChunk) {
+            const auto chunk = piece.bytes.subspan(done, std::min(kChunk, piece.bytes.size() - done));
+            memory.write(piece.address + done, chunk.data(), chunk.size());
+            for (const auto &mapping : mappings)
+                mapping->forget(chunk);
+        }
         std::uint64_t at = piece.address + piece.bytes.size();
         for (std::uint64_t left = piece.zero_after; left;) {
             const std::uint64_t chunk = std::min<std::uint64_t>(left, sizeof kZeros);

@@ -24,6 +24,8 @@ public:
     FileMapping(const FileMapping &) = delete;
     FileMapping &operator=(const FileMapping &) = delete;
     std::span<const std::uint8_t> bytes() const { return {data_, size_}; }
+    /// A part that will not be read soon need not be resident: whole pages of it go. Of another mapping: nothing happens.
+    void forget(std::span<const std::uint8_t> part) const;
 
 private:
     FileMapping(const std::uint8_t *data, std::size_t size) : data_(data), size_(size) {}
