@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -68,22 +67,24 @@ WindowMemory::~WindowMemory() {
     ::munmap(base_, std::size_t{windows_} * kWindowSize);
 }
 
-void WindowMemory::init_window(unsigned window) {
+void init_tables(std::uint64_t window) {
+    const auto word = [window](std::uint32_t offset) {
+        return reinterpret_cast<std::uint64_t*>(window + offset);
+    };
     for (std::uint32_t offset : {kReadTagOffset, kWriteTagOffset, kExecTagOffset}) {
-        std::uint64_t* tags = array(window, offset);
-        for (unsigned i = 0; i < kTlbEntries; ++i) {
-            tags[i] = invalid_tag(i);
-        }
+        word(offset)[0] = invalid_tag(0);
     }
-    auto* victims = reinterpret_cast<VictimEntry*>(array(window, kVictimOffset));
-    for (unsigned i = 0; i < kVictims; ++i) {
-        victims[i].read_tag = victims[i].write_tag = invalid_victim_tag(i);
+    *reinterpret_cast<VictimEntry*>(word(kVictimOffset)) = {invalid_victim_tag(0),
+                                                            invalid_victim_tag(0), 0, 0};
+    for (unsigned i = 0; i < 2; ++i) {
+        reinterpret_cast<JumpEntry*>(word(kJumpOffset))[i].pc = invalid_pc(i);
     }
-    std::fill_n(reinterpret_cast<JumpEntry*>(array(window, kJumpOffset)), kJumpCacheEntries, JumpEntry{});
 }
 
-void WindowMemory::discard(unsigned window) {
-    ::madvise(array(window, kStatePagesSize), kWindowSize - kStatePagesSize, MADV_DONTNEED);
+void clear_tables(std::uint64_t window) {
+    ::madvise(reinterpret_cast<void*>(window + kStatePagesSize), kWindowSize - kStatePagesSize,
+              MADV_DONTNEED);
+    init_tables(window);
 }
 
 }  // namespace rhea::tcg

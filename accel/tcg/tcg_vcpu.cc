@@ -133,11 +133,8 @@ void TcgVcpu::flush_pcid_page(std::uint32_t, std::uint64_t linear) { tlb_->flush
 
 void TcgVcpu::mode_changed() {
     const std::uint32_t mode = frontend_->mode();
-    // A jump cache entry holds for one mode word: another one in the same window must not find it.
-    if (((mode ^ running_mode_) & kWindowModeMask) == 0 && mode != running_mode_)
-        tlb_->flush_jump_caches();
     running_mode_ = mode;
-    cold_->window = tlb_->select(mode & kWindowModeMask);
+    cold_->window = tlb_->select(mode);
 }
 
 // ---- the loop --------------------------------------------------------------------------------------------------------

@@ -1,86 +1,75 @@
 #include "accel/tcg/tlb.h"
 
-#include <algorithm>
+#include "rhea/tcg/window_memory.h"
 
 namespace rhea::accel {
 
 using namespace tcg;
+
+namespace {
+constexpr unsigned kLocal = 0, kGlobal = 1; ///< of Window's pairs
+constexpr std::uint64_t kPage = 4096;
+/// The kernel's windows stay one unless, this many times, a switch of contexts cost this many entries.
+constexpr unsigned kManyLost = 24, kLossesAllowed = 64;
+} // namespace
 
 TlbSet::TlbSet(std::uint64_t window0, unsigned windows) : window0_(window0), windows_(windows), window_(windows) {
     context_[0].valid = true;
     select(1);
 }
 
-std::uint64_t TlbSet::select(unsigned mode) {
-    const unsigned window = first_window(current_context_) + (windows_ == 1 ? 0 : mode);
-    if (windows_ == 1 && mode != current_mode_ && window_[0].in_use)
+std::uint64_t TlbSet::select(std::uint32_t mode_word) {
+    const unsigned mode = mode_word & 3;
+    const unsigned w = window_of(current_context_, mode);
+    if (windows_ == 1 && mode != (mode_word_ & 3) && in_use(0))
         flush_window(0, false); // one window for every privilege: entries of the other mode must not be seen
-    if (!window_[window].in_use)
-        init_window(window);
-    current_mode_ = mode;
-    current_window_ = window;
-    current_address_ = address(window);
+    if (!in_use(w)) {
+        init_tables(address(w));
+        window_[w] = std::make_unique<Window>();
+    }
+    if (window(w).jump_mode != mode_word) {
+        flush_jump_cache(w);
+        window(w).jump_mode = mode_word;
+    }
+    mode_word_ = mode_word;
+    current_window_ = w;
+    current_address_ = address(w);
     return current_address_;
 }
 
-void TlbSet::init_window(unsigned window) {
-    for (std::uint32_t offset : {kReadTagOffset, kWriteTagOffset, kExecTagOffset}) {
-        std::uint64_t *tags = array(window, offset);
-        for (unsigned i = 0; i < kTlbEntries; ++i)
-            tags[i] = invalid_tag(i);
-    }
-    clear_jumps(window);
-    clear_victims(window);
-    window_[window].in_use = true;
-    window_[window].used_count = 0;
-    window_[window].jumps_used.reset();
-    window_[window].jumps_global.reset();
-    window_[window].jump_pages.reset();
-    window_[window].global.reset();
-    window_[window].second.drop_all(false);
+void TlbSet::clear_slot(unsigned w, unsigned slot) {
+    array(w, kReadTagOffset)[slot] = invalid_tag(slot);
+    array(w, kWriteTagOffset)[slot] = invalid_tag(slot);
+    array(w, kExecTagOffset)[slot] = invalid_tag(slot);
 }
 
-void TlbSet::clear_slot(unsigned window, unsigned slot) {
-    array(window, kReadTagOffset)[slot] = invalid_tag(slot);
-    array(window, kWriteTagOffset)[slot] = invalid_tag(slot);
-    array(window, kExecTagOffset)[slot] = invalid_tag(slot);
+void TlbSet::clear_victim(unsigned w, unsigned line) {
+    victims(w)[line].read_tag = victims(w)[line].write_tag = invalid_victim_tag(line);
 }
 
 void TlbSet::fill(const PageEntry &entry, bool may_write, bool only_writable) {
     const unsigned slot = tlb_index(entry.linear_page);
     const unsigned w = current_window_;
-    Window &window = window_[w];
+    Window &here = window(w);
     const std::uint64_t none = invalid_tag(slot);
     // What was known of the same page stays (a read fill does not forget that it may be executed); another page's goes.
     std::uint64_t *read = array(w, kReadTagOffset) + slot, *write = array(w, kWriteTagOffset) + slot,
                   *exec = array(w, kExecTagOffset) + slot;
-    if (*read == none && *write == none && *exec == none && window.used_count <= window.used.size()) {
-        if (window.used_count < window.used.size())
-            window.used[window.used_count] = static_cast<std::uint16_t>(slot);
-        ++window.used_count;
-    }
-    else
+    if (*read != none || *write != none || *exec != none)
         keep_victim(w, slot, entry.linear_page);
     *read = entry.read ? entry.linear_page : none;
     *write = may_write ? entry.linear_page : none;
     *exec = entry.execute ? entry.linear_page : none;
     array(w, kAddendOffset)[slot] = reinterpret_cast<std::uint64_t>(entry.host_page) - entry.linear_page;
-    window.global[slot] = entry.global;
+    here.slots[entry.global ? kGlobal : kLocal].set(slot);
+    here.slots[entry.global ? kLocal : kGlobal].reset(slot);
     ++fills_;
     if (may_write)
-        note_writer(reinterpret_cast<std::uint64_t>(entry.host_page), w, entry.linear_page, only_writable);
+        writers_.note(reinterpret_cast<std::uint64_t>(entry.host_page), {entry.linear_page, w}, only_writable);
     if (!entry.readonly)
-        window.second.insert(entry, entry.whole_large);
-    if (entry.page_size > 4096) {
-        auto &large = context_[current_context_].large;
-        const std::pair<std::uint64_t, std::uint64_t> range{entry.linear_page & ~(entry.page_size - 1), entry.page_size};
-        if (std::find(large.begin(), large.end(), range) == large.end()) {
-            if (large.size() < 64)
-                large.push_back(range);
-            else
-                large.assign(64, {0, 0}); // too many to tell: every INVLPG drops the context (size 0: matches all)
-        }
-    }
+        here.second.insert(entry, entry.whole_large);
+    if (entry.page_size > kPage)
+        here.large.add(entry.linear_page, entry.page_size);
 }
 
 const std::uint8_t *TlbSet::lookup(std::uint64_t linear, Access access) const {
@@ -93,78 +82,60 @@ const std::uint8_t *TlbSet::lookup(std::uint64_t linear, Access access) const {
     return reinterpret_cast<const std::uint8_t *>(linear + array(current_window_, kAddendOffset)[slot]);
 }
 
-void TlbSet::flush_window(unsigned w, bool keep_global) {
-    Window &window = window_[w];
-    if (!window.in_use)
-        return;
+unsigned TlbSet::flush_window(unsigned w, bool keep_global) {
+    if (!in_use(w))
+        return 0;
+    Window &here = window(w);
     ++generation_;
     ++flushes_;
     flush_jump_cache(w, keep_global);
-    clear_victims(w);
-    window.second.drop_all(keep_global);
-    if (window.used_count <= window.used.size()) {
-        std::uint16_t kept = 0;
-        for (unsigned i = 0; i < window.used_count; ++i) {
-            const std::uint16_t slot = window.used[i];
-            if (keep_global && window.global[slot])
-                window.used[kept++] = slot;
-            else
-                clear_slot(w, slot);
-        }
-        window.used_count = kept;
-        return;
+    here.second.drop_all(keep_global);
+    unsigned dropped = 0;
+    for (const unsigned kind : {kLocal, kGlobal}) {
+        if (kind == kGlobal && keep_global)
+            break;
+        dropped += here.slots[kind].drain([&](unsigned slot) { clear_slot(w, slot); });
+        here.victims[kind].drain([&](unsigned line) { clear_victim(w, line); });
     }
-    if (!keep_global || window.global.none()) {
-        init_window(w);
-        return;
-    }
-    for (unsigned slot = 0; slot < kTlbEntries; ++slot) {
-        if (!window.global[slot])
-            clear_slot(w, slot);
-    }
+    if (!keep_global)
+        here.large.clear();
+    return dropped;
 }
 
 void TlbSet::flush_context_index(unsigned context, bool keep_global) {
-    for (unsigned i = 0; i < window_count(); ++i)
-        flush_window(first_window(context) + i, keep_global);
-    if (!keep_global)
-        context_[context].large.clear();
+    for (unsigned mode = 0; mode < (windows_ == 1 ? 1 : kModesPerContext); ++mode) {
+        if (mode != 1 || !kernel_shared_)
+            flush_window(window_of(context, mode), keep_global);
+        else if (context == current_context_)
+            flush_window(kSharedWindow, keep_global);
+    }
 }
 
 void TlbSet::flush_all(bool keep_global) {
-    const unsigned contexts = windows_ == 1 ? 1 : kContexts;
-    for (unsigned context = 0; context < contexts; ++context)
-        flush_context_index(context, keep_global);
+    for (unsigned w = 0; w < windows_; ++w)
+        flush_window(w, keep_global);
 }
 
 void TlbSet::flush_page(std::uint64_t linear) {
     ++generation_;
     const std::uint64_t page = linear & ~0xfffull;
-    const unsigned slot = tlb_index(page);
-    const unsigned contexts = windows_ == 1 ? 1 : kContexts;
-    for (unsigned context = 0; context < contexts; ++context) {
-        if (!context_[context].valid)
+    const unsigned slot = tlb_index(page), line = victim_index(page);
+    for (unsigned w = 0; w < windows_; ++w) {
+        if (!in_use(w))
             continue;
-        bool in_large = false;
-        for (const auto &[base, size] : context_[context].large)
-            in_large |= size == 0 || linear - base < size;
-        if (in_large) {
-            flush_context_index(context, false);
+        Window &here = window(w);
+        if (here.large.covers(linear)) {
+            flush_window(w, false);
             continue;
         }
-        for (unsigned i = 0; i < window_count(); ++i) {
-            const unsigned w = first_window(context) + i;
-            if (!window_[w].in_use)
-                continue;
-            if (array(w, kReadTagOffset)[slot] == page || array(w, kWriteTagOffset)[slot] == page ||
-                array(w, kExecTagOffset)[slot] == page)
-                clear_slot(w, slot); // stays in `used`: listing a slot twice does no harm
-            VictimEntry &victim = victims(w)[victim_index(page)];
-            if (victim.read_tag == page || victim.write_tag == page)
-                victim.read_tag = victim.write_tag = invalid_victim_tag(victim_index(page));
-            window_[w].second.drop(page);
-            flush_jumps_of_page(w, page);
-        }
+        if (array(w, kReadTagOffset)[slot] == page || array(w, kWriteTagOffset)[slot] == page ||
+            array(w, kExecTagOffset)[slot] == page)
+            clear_slot(w, slot); // stays in its set, which does no harm
+        const VictimEntry &victim = victims(w)[line];
+        if (victim.read_tag == page || victim.write_tag == page)
+            clear_victim(w, line);
+        here.second.drop(page);
+        flush_jumps_of_page(w, page);
     }
 }
 
@@ -176,6 +147,28 @@ int TlbSet::find_context(std::uint32_t pcid) const {
     return -1;
 }
 
+unsigned TlbSet::oldest_context() const {
+    unsigned oldest = 0;
+    for (unsigned i = 0; i < kContexts; ++i) {
+        if (!context_[i].valid)
+            return i;
+        if (context_[i].last_use < context_[oldest].last_use)
+            oldest = i;
+    }
+    return oldest;
+}
+
+/// What is not global in the shared window belongs to the context that is left, or to what its CR3 was.
+void TlbSet::leave_context(bool flushed_anyway) {
+    if (!kernel_shared_)
+        return;
+    const unsigned dropped = flush_window(kSharedWindow, true);
+    if (flushed_anyway || dropped < kManyLost)
+        return;
+    if (++shared_losses_ > kLossesAllowed)
+        kernel_shared_ = false; // a guest whose kernel's pages are not global: a window for each context serves it better
+}
+
 void TlbSet::switch_context(std::uint32_t pcid, bool keep) {
     if (windows_ == 1) {
         if (context_[0].pcid != pcid)
@@ -183,20 +176,14 @@ void TlbSet::switch_context(std::uint32_t pcid, bool keep) {
         else if (!keep)
             flush_window(0, true);
         context_[0].pcid = pcid;
-        select(current_mode_);
+        select(mode_word_);
         return;
     }
     int found = find_context(pcid);
+    if (found != static_cast<int>(current_context_) || !keep)
+        leave_context(!keep);
     if (found < 0) {
-        unsigned oldest = 0;
-        for (unsigned i = 0; i < kContexts; ++i) {
-            if (!context_[i].valid) {
-                oldest = i;
-                break;
-            }
-            if (context_[i].last_use < context_[oldest].last_use)
-                oldest = i;
-        }
+        const unsigned oldest = oldest_context();
         flush_context_index(oldest, false);
         context_[oldest].valid = true;
         context_[oldest].pcid = pcid;
@@ -206,7 +193,7 @@ void TlbSet::switch_context(std::uint32_t pcid, bool keep) {
     }
     current_context_ = static_cast<unsigned>(found);
     context_[current_context_].last_use = ++use_counter_;
-    select(current_mode_);
+    select(mode_word_);
 }
 
 void TlbSet::flush_context(std::uint32_t pcid, bool keep_global) {
@@ -215,36 +202,30 @@ void TlbSet::flush_context(std::uint32_t pcid, bool keep_global) {
         flush_context_index(static_cast<unsigned>(found), keep_global);
 }
 
-void TlbSet::note_writer(std::uint64_t host_page, unsigned window, std::uint64_t linear_page, bool only) {
-    Writer &writer = writer_of(host_page);
-    const bool same = writer.host_page == host_page && writer.window == window && writer.linear_page == linear_page;
-    if (same && !only)
+void TlbSet::revoke_write_at(const WritePlaces::Place &place, std::uint64_t host_page) {
+    if (!in_use(place.window))
         return;
-    writer = {host_page, linear_page, static_cast<std::uint16_t>(window), !only};
-}
-
-void TlbSet::revoke_write_in(unsigned w, std::uint64_t host_page, unsigned slot, unsigned line) {
-    std::uint64_t &tag = array(w, kWriteTagOffset)[slot];
-    if (tag + array(w, kAddendOffset)[slot] == host_page)
+    const unsigned slot = tlb_index(place.linear_page), line = victim_index(place.linear_page);
+    std::uint64_t &tag = array(place.window, kWriteTagOffset)[slot];
+    if (tag != invalid_tag(slot) && tag + array(place.window, kAddendOffset)[slot] == host_page)
         tag = invalid_tag(slot);
-    VictimEntry &victim = victims(w)[line];
-    if (victim.write_tag + victim.addend == host_page)
+    VictimEntry &victim = victims(place.window)[line];
+    if (victim.write_tag != invalid_victim_tag(line) && victim.write_tag + victim.addend == host_page)
         victim.write_tag = invalid_victim_tag(line);
 }
 
 void TlbSet::revoke_write(const std::uint8_t *host_page) {
     const auto host = reinterpret_cast<std::uint64_t>(host_page);
-    const Writer &writer = writer_of(host);
-    if (writer.host_page == host && !writer.several) {
-        if (window_[writer.window].in_use)
-            revoke_write_in(writer.window, host, tlb_index(writer.linear_page), victim_index(writer.linear_page));
+    if (writers_.for_each(host, [&](const WritePlaces::Place &place) { revoke_write_at(place, host); }))
         return;
-    }
     for (unsigned w = 0; w < windows_; ++w) {
-        if (!window_[w].in_use)
+        if (!in_use(w))
             continue;
-        for (unsigned line = 0; line < kVictims; ++line)
-            revoke_write_in(w, host, line % kTlbEntries, line);
+        const std::uint64_t *tags = array(w, kWriteTagOffset);
+        for (const unsigned kind : {kLocal, kGlobal}) {
+            window(w).slots[kind].for_each([&](unsigned slot) { revoke_write_at({tags[slot], w}, host); });
+            window(w).victims[kind].for_each([&](unsigned line) { revoke_write_at({victims(w)[line].write_tag, w}, host); });
+        }
     }
 }
 
@@ -257,43 +238,43 @@ void TlbSet::keep_victim(unsigned w, unsigned slot, std::uint64_t new_page) {
         return;
     const unsigned line = victim_index(page);
     const std::uint64_t no_tag = invalid_victim_tag(line);
-    victims(w)[line] = {read != none ? read : no_tag, write != none ? write : no_tag, array(w, kAddendOffset)[slot], 0};
-    window_[w].victims_used.set(line);
-}
-
-void TlbSet::clear_victims(unsigned w) {
-    auto &used = window_[w].victims_used;
-    if (!window_[w].in_use)
-        used.set();
-    for (std::size_t line = used._Find_first(); line < used.size(); line = used._Find_next(line))
-        victims(w)[line].read_tag = victims(w)[line].write_tag = invalid_victim_tag(static_cast<unsigned>(line));
-    used.reset();
-}
-
-void TlbSet::clear_jumps(unsigned w) {
-    for (JumpEntry *entry = jumps(w), *end = entry + kJumpCacheEntries; entry != end; ++entry)
-        entry->pc = kInvalidPc;
+    const unsigned kind = window(w).slots[kGlobal].test(slot) ? kGlobal : kLocal;
+    victims(w)[line] = {read != none ? read : no_tag, write != none ? write : no_tag, array(w, kAddendOffset)[slot], kind};
+    window(w).victims[kind].set(line);
+    window(w).victims[1 - kind].reset(line);
 }
 
 void TlbSet::flush_jump_cache(unsigned w, bool keep_global) {
-    Window &window = window_[w];
-    if (window.jumps_used.none())
+    if (!in_use(w))
         return;
+    Window &here = window(w);
     JumpEntry *entries = jumps(w);
-    std::bitset<kJumpCacheEntries> gone = window.jumps_used;
+    const auto clear = [entries](unsigned i) { entries[i].pc = invalid_pc(i); };
+    here.jumps[kLocal].drain(clear);
     if (keep_global)
-        gone &= ~window.jumps_global;
-    else
-        window.jump_pages.reset();
-    for (std::size_t i = gone._Find_first(); i < gone.size(); i = gone._Find_next(i))
-        entries[i].pc = kInvalidPc;
-    window.jumps_used &= ~gone;
+        return;
+    here.jumps[kGlobal].drain(clear);
+    here.jump_pages.reset();
 }
 
 void TlbSet::flush_jumps_of_page(unsigned w, std::uint64_t page) {
     // A page that no entry's code lies in is data: by far the usual case.
-    if (window_[w].jump_pages[(page >> 12) % window_[w].jump_pages.size()])
-        flush_jump_cache(w);
+    if (!window(w).jump_pages[(page >> 12) % window(w).jump_pages.size()])
+        return;
+    // The lines of one page lie side by side; a block that begins before it may reach into it.
+    constexpr unsigned kLines = kPage / 2, kLongest = 15;
+    JumpEntry *entries = jumps(w);
+    const auto drop = [&](std::uint64_t of_page, std::uint64_t from) {
+        const unsigned first = jump_cache_index(of_page) & ~(kLines - 1);
+        for (const Jumps &some : window(w).jumps) {
+            some.for_each_in(first, kLines, [&](unsigned i) {
+                if (entries[i].pc - of_page < kPage && entries[i].pc >= from)
+                    entries[i].pc = invalid_pc(i); // stays in its set, which does no harm
+            });
+        }
+    };
+    drop(page, page);
+    drop(page - kPage, page - kLongest);
 }
 
 void TlbSet::flush_jump_caches() {
@@ -302,15 +283,25 @@ void TlbSet::flush_jump_caches() {
 }
 
 void TlbSet::jump_cache_insert(std::uint64_t pc, const void *host, bool crosses) {
-    Window &window = window_[current_window_];
-    const unsigned index = jump_cache_index(pc);
-    jumps(current_window_)[index] = {pc, reinterpret_cast<std::uint64_t>(host)};
-    window.jumps_used.set(index);
+    Window &here = window(current_window_);
+    JumpEntry *entries = jumps(current_window_);
+    const unsigned index = jump_cache_index(pc), other = index ^ 1;
+    if (entries[index].pc != pc && entries[index].pc != invalid_pc(index)) {
+        const unsigned kind = here.jumps[kGlobal].test(index) ? kGlobal : kLocal;
+        entries[other] = entries[index];
+        here.jumps[kind].set(other);
+        here.jumps[1 - kind].reset(other);
+    } else if (entries[other].pc == pc) {
+        entries[other].pc = invalid_pc(other); // the same pc never has two lines
+    }
+    entries[index] = {pc, reinterpret_cast<std::uint64_t>(host)};
     // The caller has just looked the page up. What is known of the second page is not asked: such blocks are not kept.
-    window.jumps_global[index] = !crosses && window.global[tlb_index(pc)];
-    window.jump_pages.set((pc >> 12) % window.jump_pages.size());
+    const unsigned kind = !crosses && here.slots[kGlobal].test(tlb_index(pc)) ? kGlobal : kLocal;
+    here.jumps[kind].set(index);
+    here.jumps[1 - kind].reset(index);
+    here.jump_pages.set((pc >> 12) % here.jump_pages.size());
     if (crosses)
-        window.jump_pages.set(((pc >> 12) + 1) % window.jump_pages.size());
+        here.jump_pages.set(((pc >> 12) + 1) % here.jump_pages.size());
 }
 
 } // namespace rhea::accel

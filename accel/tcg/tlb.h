@@ -1,15 +1,20 @@
 // The software TLBs and jump caches of one vCPU: what lies in its windows, and which address space each one holds.
 //
-// A window belongs to (context, privilege mode); a context holds one PCID's translations. Only the vCPU's own thread
-// touches it. See include/rhea/tcg/state.h for the layout.
+// A window belongs to (context, privilege mode); a context holds one PCID's translations. The kernel's windows of all
+// contexts are one as long as its pages are global: what differs between contexts is dropped at a switch. Only the
+// vCPU's own thread touches it. See include/rhea/tcg/state.h for the layout.
 #pragma once
+#include "accel/tcg/large_spans.h"
 #include "accel/tcg/second_tlb.h"
+#include "accel/tcg/slot_set.h"
+#include "accel/tcg/write_places.h"
 #include "rhea/tcg/frontend.h"
 #include "rhea/tcg/state.h"
 
 #include <array>
 #include <bitset>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace rhea::accel {
@@ -19,8 +24,9 @@ public:
     /// `window0` is the address of the first window; `windows` 24, or 1 where aliases are not to be had.
     TlbSet(std::uint64_t window0, unsigned windows);
 
-    /// Selects the window for a privilege mode in the current context, and returns its address.
-    std::uint64_t select(unsigned mode);
+    /// Selects the window for a mode word in the current context, and returns its address. Jump cache entries of the
+    /// window that were made under another mode word go.
+    std::uint64_t select(std::uint32_t mode_word);
     std::uint64_t current() const { return current_address_; }
 
     /// Both levels. `write`: code may store to it; `only_writable`: and no other entry of any window lets it.
@@ -29,7 +35,7 @@ public:
     const std::uint8_t *lookup(std::uint64_t linear, tcg::Access access) const;
     /// What the second level knows of the page in the current window.
     bool lookup_second(std::uint64_t linear, PageEntry &out) const {
-        return window_[current_window_].second.find(linear & ~0xfffull, out);
+        return window(current_window_).second.find(linear & ~0xfffull, out);
     }
     const std::uint8_t *lookup_execute(std::uint64_t linear) const { return lookup(linear, tcg::Access::kExecute); }
 
@@ -51,69 +57,69 @@ public:
     std::uint64_t fills() const { return fills_; }
 
 private:
+    using Slots = SlotSet<tcg::kTlbEntries>;
+    using Jumps = SlotSet<tcg::kJumpCacheEntries>;
+    using Victims = SlotSet<tcg::kVictims>;
+
+    /// What is in a window's tables: first entries that end with their address space, then global ones.
     struct Window {
-        bool in_use = false;         ///< its arrays are initialised
-        std::bitset<tcg::kJumpCacheEntries> jumps_used, jumps_global; ///< entries that are set; that survive keep_global
-        std::bitset<tcg::kVictims> victims_used;
+        std::array<Slots, 2> slots;
+        std::array<Jumps, 2> jumps;
+        std::array<Victims, 2> victims;
         std::bitset<1024> jump_pages; ///< by page number: may an entry's code lie there?
+        std::uint32_t jump_mode = 0;  ///< mode word of all jump cache entries
         SecondTlb second;
-        std::uint16_t used_count = 0; ///< entries of `used`; above its size: everything counts as used
-        std::array<std::uint16_t, 256> used{};
-        std::bitset<tcg::kTlbEntries> global;
+        LargeSpans large; ///< INVLPG inside one drops the whole window
     };
     struct Context {
         std::uint32_t pcid = 0;
         bool valid = false;
         std::uint64_t last_use = 0;
-        /// Linear ranges that large pages covered (base, size): INVLPG inside one drops the whole context.
-        std::vector<std::pair<std::uint64_t, std::uint64_t>> large;
     };
 
-    /// Where the only entry is that lets code store to a page, so that revoking it need not look everywhere.
-    struct Writer {
-        std::uint64_t host_page = 0, linear_page = 0;
-        std::uint16_t window = 0;
-        bool several = false;
-    };
-    static constexpr unsigned kWriters = 256;
-    Writer &writer_of(std::uint64_t host_page) { return writers_[(host_page >> 12) % kWriters]; }
-    void note_writer(std::uint64_t host_page, unsigned window, std::uint64_t linear_page, bool only);
+    Window &window(unsigned w) const { return *window_[w]; }
+    bool in_use(unsigned w) const { return window_[w] != nullptr; }
+    std::uint64_t address(unsigned w) const { return window0_ + std::uint64_t{w} * tcg::kWindowSize; }
+    std::uint64_t *array(unsigned w, std::uint32_t offset) const {
+        return reinterpret_cast<std::uint64_t *>(address(w) + offset);
+    }
+    tcg::JumpEntry *jumps(unsigned w) const { return reinterpret_cast<tcg::JumpEntry *>(address(w) + tcg::kJumpOffset); }
+    tcg::VictimEntry *victims(unsigned w) const {
+        return reinterpret_cast<tcg::VictimEntry *>(address(w) + tcg::kVictimOffset);
+    }
+    unsigned window_of(unsigned context, unsigned mode) const {
+        if (windows_ == 1)
+            return 0;
+        return mode == 1 && kernel_shared_ ? kSharedWindow : context * tcg::kModesPerContext + mode;
+    }
+    static constexpr unsigned kSharedWindow = 1; ///< context 0's for the kernel
 
-    std::uint64_t address(unsigned window) const { return window0_ + std::uint64_t{window} * tcg::kWindowSize; }
-    std::uint64_t *array(unsigned window, std::uint32_t offset) const {
-        return reinterpret_cast<std::uint64_t *>(address(window) + offset);
-    }
-    tcg::JumpEntry *jumps(unsigned window) const {
-        return reinterpret_cast<tcg::JumpEntry *>(address(window) + tcg::kJumpOffset);
-    }
-    void clear_jumps(unsigned window);
-    unsigned first_window(unsigned context) const { return windows_ == 1 ? 0 : context * tcg::kModesPerContext; }
-    unsigned window_count() const { return windows_ == 1 ? 1 : tcg::kModesPerContext; }
-    void clear_slot(unsigned window, unsigned slot);
-    tcg::VictimEntry *victims(unsigned window) const {
-        return reinterpret_cast<tcg::VictimEntry *>(address(window) + tcg::kVictimOffset);
-    }
-    void keep_victim(unsigned window, unsigned slot, std::uint64_t new_page);
-    void clear_victims(unsigned window);
-    void revoke_write_in(unsigned window, std::uint64_t host_page, unsigned slot, unsigned victim);
-    void init_window(unsigned window);
-    void flush_window(unsigned window, bool keep_global);
-    void flush_jump_cache(unsigned window, bool keep_global = false);
-    void flush_jumps_of_page(unsigned window, std::uint64_t page);
+    void clear_slot(unsigned w, unsigned slot);
+    void clear_victim(unsigned w, unsigned line);
+    void keep_victim(unsigned w, unsigned slot, std::uint64_t new_page);
+    void revoke_write_at(const WritePlaces::Place &place, std::uint64_t host_page);
+    /// Returns how many slots were dropped.
+    unsigned flush_window(unsigned w, bool keep_global);
+    void flush_jump_cache(unsigned w, bool keep_global = false);
+    void flush_jumps_of_page(unsigned w, std::uint64_t page);
     void flush_context_index(unsigned context, bool keep_global);
+    void leave_context(bool flushed_anyway);
     int find_context(std::uint32_t pcid) const;
+    unsigned oldest_context() const;
 
     std::uint64_t window0_;
     unsigned windows_;
-    std::vector<Window> window_;
+    std::vector<std::unique_ptr<Window>> window_; ///< null: never used
     std::array<Context, tcg::kContexts> context_;
     unsigned current_context_ = 0;
-    unsigned current_mode_ = 1;
+    std::uint32_t mode_word_ = 1;
     unsigned current_window_ = 0;
     std::uint64_t current_address_ = 0;
     std::uint64_t use_counter_ = 0;
     std::uint64_t flushes_ = 0, fills_ = 0, generation_ = 0;
-    std::array<Writer, kWriters> writers_{};
+    WritePlaces writers_;
+    bool kernel_shared_ = true;
+    unsigned shared_losses_ = 0; ///< switches that dropped much from the kernel's window which its own would have kept
 };
 
 } // namespace rhea::accel

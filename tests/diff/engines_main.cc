@@ -3,6 +3,7 @@
 //
 //     diff-engines [--file ELF] [--rounds N] [--seed N] [--stride N] [--show N]
 #include "rhea/tcg/passes.h"
+#include "rhea/tcg/window_memory.h"
 #include "tests/x86/elf_text.h"
 #include "tests/x86/test_cpu.h"
 
@@ -75,18 +76,7 @@ public:
             const std::uint64_t bytes = n % 64 < 32 ? mix(seed + n) : 0x20000000 + (mix(n) & 0xfff8);
             std::memcpy(&arena_[n], &bytes, 8);
         }
-        for (unsigned n = 0; n < tcg::kTlbEntries; n++) {
-            const std::uint64_t tag = tcg::invalid_tag(n);
-            std::memcpy(window_ + tcg::kReadTagOffset + 8 * n, &tag, 8);
-            std::memcpy(window_ + tcg::kWriteTagOffset + 8 * n, &tag, 8);
-        }
-        for (unsigned n = 0; n < tcg::kVictims; n++) {
-            const tcg::VictimEntry none{tcg::invalid_victim_tag(n), tcg::invalid_victim_tag(n), 0, 0};
-            std::memcpy(window_ + tcg::kVictimOffset + sizeof none * n, &none, sizeof none);
-        }
-        for (unsigned n = 0; n < tcg::kJumpCacheEntries; n++) {
-            std::memcpy(window_ + tcg::kJumpOffset + 16 * n, &tcg::kInvalidPc, 8);
-        }
+        tcg::clear_tables(reinterpret_cast<std::uintptr_t>(window_));
     }
 
     /// Numbers near one, and now and then a state with something else or nothing in the registers.

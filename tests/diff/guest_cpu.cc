@@ -1,6 +1,7 @@
 #include "tests/diff/guest_cpu.h"
 
 #include "rhea/target/x86/registers.h"
+#include "rhea/tcg/window_memory.h"
 #include "target/x86/cpu.h"
 #include "target/x86/fpu/x87_image.h"
 #include "target/x86/translate/translate.h"
@@ -113,7 +114,7 @@ GuestCpu::GuestCpu(const Arena &arena, FeatureSet features, EngineKind engine)
     state_->cold.vcpu = reinterpret_cast<std::uintptr_t>(this);
     frontend_->attach(&state_->head, *this);
     frontend_->reset();
-    std::fill_n(reinterpret_cast<tcg::JumpEntry *>(window_ + tcg::kJumpOffset), tcg::kJumpCacheEntries, tcg::JumpEntry{});
+    tcg::init_tables(reinterpret_cast<std::uintptr_t>(window_));
     tcg::MemoryCallbacks callbacks{};
     callbacks.load = &GuestCpu::load;
     callbacks.store = &GuestCpu::store;
@@ -196,21 +197,10 @@ void GuestCpu::set_state(const Snapshot &before, CodeSize size) {
 
 void GuestCpu::set_tlb(bool warm) {
     const auto tags = [this](std::uint32_t offset) { return reinterpret_cast<std::uint64_t *>(window_ + offset); };
-    for (const std::uint32_t offset : {tcg::kReadTagOffset, tcg::kWriteTagOffset, tcg::kExecTagOffset}) {
-        for (unsigned n = 0; n < tcg::kTlbEntries; n++) {
-            tags(offset)[n] = tcg::invalid_tag(n);
-        }
-    }
-    for (unsigned n = 0; n < tcg::kVictims; n++) {
-        const tcg::VictimEntry none{tcg::invalid_victim_tag(n), tcg::invalid_victim_tag(n), 0, 0};
-        std::memcpy(window_ + tcg::kVictimOffset + sizeof none * n, &none, sizeof none);
-    }
-    for (std::uint64_t linear = kDataAddress; warm && linear < kReadOnlyAddress + kReadOnlySize; linear += kPage) {
+    for (std::uint64_t linear = kDataAddress; linear < kReadOnlyAddress + kReadOnlySize; linear += kPage) {
         const unsigned index = tcg::tlb_index(linear);
-        tags(tcg::kReadTagOffset)[index] = linear;
-        if (linear < kReadOnlyAddress) {
-            tags(tcg::kWriteTagOffset)[index] = linear;
-        }
+        tags(tcg::kReadTagOffset)[index] = warm ? linear : tcg::invalid_tag(index);
+        tags(tcg::kWriteTagOffset)[index] = warm && linear < kReadOnlyAddress ? linear : tcg::invalid_tag(index);
         tags(tcg::kAddendOffset)[index] = 0; // linear and host addresses are the same
     }
 }

@@ -1,5 +1,6 @@
 #include "tests/x86/test_cpu.h"
 
+#include "rhea/tcg/window_memory.h"
 #include "target/x86/fpu/x87_guest.h"
 #include "target/x86/slots.h"
 
@@ -38,12 +39,7 @@ TestCpu::TestCpu() : window_(map_window()) {
     state_->cpu_data = reinterpret_cast<std::uintptr_t>(this);
     state_->df = 1;
     state_->rflags = 2;
-    for (const std::uint32_t tags : {tcg::kReadTagOffset, tcg::kWriteTagOffset, tcg::kExecTagOffset}) {
-        auto *tag = reinterpret_cast<std::uint64_t *>(window_ + tags);
-        for (unsigned n = 0; n < tcg::kTlbEntries; n++) {
-            tag[n] = tcg::invalid_tag(n);
-        }
-    }
+    tcg::init_tables(reinterpret_cast<std::uintptr_t>(window_));
     tcg::MemoryCallbacks callbacks{};
     callbacks.load = &TestCpu::load;
     callbacks.store = &TestCpu::store;

@@ -1,73 +1,72 @@
 // The head of every guest state structure, and the window in which a vCPU's state and TLBs lie.
 //
-// Windows. One vCPU owns kContexts * kModesPerContext windows of 256 KiB of address space, each aligned so. The
+// Windows. One vCPU owns kContexts * kModesPerContext windows of 1 MiB of address space, each aligned so. The
 // first pages of all windows of a vCPU are the SAME memory (one memfd mapped many times; where that is forbidden, one
 // window only): the state structure. The rest of a window is its own: the software TLB and the jump cache of one address space context
 // in one privilege mode (0 user, 1 kernel, 2 kernel with AC set under SMAP). Switching context or mode is therefore
 // one change of the state register and nothing else. C++ code uses the first window's mapping as the canonical address.
 //
+// The tables are large, so that large working sets fit, and cost what is used of them: their pages are zero, which means
+// empty but for the few entries whose index is that of address 0 (invalid_tag() and so on).
+//
 // The state register points at window + kStateRegOffset; its low 16 bits are the BEXTR control word that extracts a
-// TLB index from an address (start 12, length 10), so the TLB check needs no register for it.
+// TLB index from an address (start 12, length 14), so the TLB check needs no register for it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 namespace rhea::tcg {
 
-inline constexpr unsigned kTlbBits = 10;
+inline constexpr unsigned kTlbBits = 14;
 inline constexpr unsigned kTlbEntries = 1u << kTlbBits;
 inline constexpr unsigned kVictims = 2048;
-inline constexpr unsigned kJumpCacheEntries = 4096;
-inline constexpr std::uint32_t kWindowSize = 0x40000;
+inline constexpr unsigned kJumpCacheBits = 14;
+inline constexpr unsigned kJumpCacheEntries = 1u << kJumpCacheBits;
+inline constexpr std::uint32_t kWindowSize = 0x100000;
 inline constexpr unsigned kContexts = 8;
 inline constexpr unsigned kModesPerContext = 3;
 inline constexpr unsigned kWindows = kContexts * kModesPerContext;
 
 /// Offsets in a window.
-inline constexpr std::uint32_t kStateOffset = 0x0980;   ///< the state structure
+inline constexpr std::uint32_t kStateOffset = 0x0d80;   ///< the state structure
 inline constexpr std::uint32_t kStatePagesSize = 0x3000; ///< shared between all windows
-inline constexpr std::uint32_t kStateRegOffset = (kTlbBits << 8) | 12; ///< 0x0a0c
-inline constexpr std::uint32_t kReadTagOffset = 0x3000;  ///< uint64_t[kTlbEntries]: linear page base, or invalid_tag()
-inline constexpr std::uint32_t kWriteTagOffset = 0x5000;
-inline constexpr std::uint32_t kAddendOffset = 0x7000;   ///< uint64_t[kTlbEntries]: host address minus linear address
-inline constexpr std::uint32_t kExecTagOffset = 0x9000;  ///< for C++ lookups only
-inline constexpr std::uint32_t kVictimOffset = 0x20000; ///< VictimEntry[kVictims]
-inline constexpr std::uint32_t kJumpOffset = 0x10000;    ///< JumpEntry[kJumpCacheEntries]
+inline constexpr std::uint32_t kStateRegOffset = (kTlbBits << 8) | 12; ///< 0x0e0c
+inline constexpr std::uint32_t kVictimOffset = 0x10000; ///< VictimEntry[kVictims]
+inline constexpr std::uint32_t kJumpOffset = 0x20000;   ///< JumpEntry[kJumpCacheEntries]
+// The arrays' distances are no multiples of 4 KiB: a page's entries in them then share no set of the host's cache.
+inline constexpr std::uint32_t kReadTagOffset = 0x60000; ///< uint64_t[kTlbEntries]: linear page base, or invalid_tag()
+inline constexpr std::uint32_t kWriteTagOffset = 0x80400;
+inline constexpr std::uint32_t kAddendOffset = 0xa0800;  ///< uint64_t[kTlbEntries]: host address minus linear address
+inline constexpr std::uint32_t kExecTagOffset = 0xc0c00; ///< for C++ lookups only
+static_assert(kExecTagOffset + kTlbEntries * 8 <= kWindowSize && kJumpOffset + kJumpCacheEntries * 16 <= kReadTagOffset);
 /// Displacement from the state register of the state structure's byte 0: disp8 reaches bytes 12 to 267 of it.
 inline constexpr std::int32_t kStateBias = static_cast<std::int32_t>(kStateRegOffset - kStateOffset); ///< 140
 
-/// A linear address that no access can have: fills empty TLB slots. The two slots whose index this value's own
-/// index bits name (8 and 9: an access may start in either page) hold kInvalidTagOther instead.
-inline constexpr std::uint64_t kInvalidTag = 0x8080808080808080ull;
-inline constexpr std::uint64_t kInvalidTagOther = 0x8080808081000000ull;
-inline constexpr std::uint64_t kInvalidPc = 0x8080808080808080ull;
+constexpr unsigned tlb_index(std::uint64_t linear) { return (linear >> 12) & (kTlbEntries - 1); }
+/// The tag of an empty slot: a page that belongs to another slot, so that no access here is near. Zero but for one.
+constexpr std::uint64_t invalid_tag(unsigned index) { return index == 0 ? 0x1000 : 0; }
 
 /// A page that another one displaced from the TLB. Slow paths look here before they call C++.
 struct VictimEntry {
-    std::uint64_t read_tag = kInvalidTag, write_tag = kInvalidTag;
+    std::uint64_t read_tag = 0, write_tag = 0; ///< linear page base, or invalid_victim_tag()
     std::uint64_t addend = 0;
-    std::uint64_t unused = 0;
+    std::uint64_t global = 0;
 };
 static_assert(sizeof(VictimEntry) == 32);
 constexpr unsigned victim_index(std::uint64_t linear) { return ((linear >> 10 ^ linear) >> 12) & (kVictims - 1); }
-/// As for the TLB: a tag that no address of this line is near.
-constexpr std::uint64_t invalid_victim_tag(unsigned index) {
-    return index == victim_index(kInvalidTag) || index == victim_index(kInvalidTag + 4095) ? kInvalidTagOther : kInvalidTag;
-}
-static_assert(victim_index(kInvalidTagOther) != victim_index(kInvalidTag) &&
-              victim_index(kInvalidTagOther) != victim_index(kInvalidTag + 4095));
+constexpr std::uint64_t invalid_victim_tag(unsigned index) { return index == 0 ? 0x1000 : 0; }
 
-/// A line of the jump cache: where the block at a linear pc has its code.
+/// A line of the jump cache: where the block at a linear pc has its code. A pc has two lines: its index and that with the
+/// lowest bit changed, where the entry goes that another one displaces. Generated code looks at the first, its slow path at both.
 struct JumpEntry {
-    std::uint64_t pc = kInvalidPc;
+    std::uint64_t pc = 0; ///< or invalid_pc()
     std::uint64_t host = 0;
 };
-
-constexpr unsigned tlb_index(std::uint64_t linear) { return (linear >> 12) & (kTlbEntries - 1); }
-/// (pc >> 10 ^ pc), without its lowest bit: generated code masks that and has twice the index.
-constexpr unsigned jump_cache_index(std::uint64_t pc) { return (((pc >> 10) ^ pc) >> 1) & (kJumpCacheEntries - 1); }
+/// Without pc's lowest bit: generated code masks that and has twice the index.
+constexpr unsigned jump_cache_index(std::uint64_t pc) { return (((pc >> kJumpCacheBits) ^ pc) >> 1) & (kJumpCacheEntries - 1); }
 inline constexpr std::int32_t kJumpIndexMask = (kJumpCacheEntries - 1) << 1;
-constexpr std::uint64_t invalid_tag(unsigned index) { return (index == 8 || index == 9) ? kInvalidTagOther : kInvalidTag; }
+/// What an empty line holds: a pc that belongs elsewhere.
+constexpr std::uint64_t invalid_pc(unsigned index) { return index < 2 ? 8 : 0; }
 
 /// How the lazy flags triple is to be read (cc_op = kind * 4 + log2(operand bytes)).
 enum class FlagsKind : std::uint8_t {

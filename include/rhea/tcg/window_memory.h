@@ -1,11 +1,11 @@
 // The memory of one vCPU's windows (layout: state.h).
 //
 // All windows show the same state pages (a memfd mapped at each); the rest of a window is its own
-// and zero until written. Where a memfd is refused there is one window only. Nothing is resident
-// before it is used. What the arrays in a window mean, and keeping them, is the owner's business.
+// and zero until written: see init_tables(). Where a memfd is refused there is one window only. Nothing is
+// resident before it is used. What the arrays in a window mean is the owner's business.
 //
 // Threading: the memory belongs to the vCPU's thread, state words that others write (exit_request)
-// apart. discard() and the destructor: only when generated code does not run.
+// apart. clear_tables() and the destructor: only when generated code does not run.
 #pragma once
 #include <cassert>
 #include <cstddef>
@@ -16,6 +16,11 @@
 #include "rhea/util/result.h"
 
 namespace rhea::tcg {
+
+/// Makes the tables of a window that is all zero such that no address matches.
+void init_tables(std::uint64_t window);
+/// The same for a used one (anonymous private memory), and gives what they took back to the system.
+void clear_tables(std::uint64_t window);
 
 class WindowMemory {
   public:
@@ -33,7 +38,7 @@ class WindowMemory {
     /// Address of the state structure in window 0, where C++ code looks at it; zero at first.
     [[nodiscard]] void* state() const { return base_ + kStateOffset; }
     [[nodiscard]] unsigned window_count() const { return windows_; }
-    /// Address of a window, 64 KiB aligned.
+    /// Address of a window, aligned to its size.
     [[nodiscard]] std::uint64_t window_address(unsigned window) const {
         assert(window < windows_);
         return reinterpret_cast<std::uint64_t>(base_) + std::uint64_t{window} * kWindowSize;
@@ -46,11 +51,6 @@ class WindowMemory {
     [[nodiscard]] std::uint64_t* array(unsigned window, std::uint32_t offset) const {
         return reinterpret_cast<std::uint64_t*>(window_address(window) + offset);
     }
-    /// Fills a window's tag arrays and jump cache with what nothing matches.
-    void init_window(unsigned window);
-    /// Gives the memory of a window's own part back: all zero again, needs init_window().
-    void discard(unsigned window);
-
   private:
     WindowMemory(std::uint8_t* base, unsigned windows) : base_(base), windows_(windows) {}
 

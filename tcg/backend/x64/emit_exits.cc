@@ -30,7 +30,7 @@ void BlockCompiler::emit_poll(Label &to) {
 void BlockCompiler::probe_jump_cache(Gpr pc) {
     const Gpr t = pc == Gpr::r11 ? Gpr::r14 : Gpr::r11;
     a().mov(4, t, pc);
-    a().shr(4, t, 10);
+    a().shr(4, t, kJumpCacheBits);
     a().xor_(4, t, pc);
     a().and_(4, t, kJumpIndexMask);
     a().cmp(8, ptr(kStateReg, t, 8, Layout::window(kJumpOffset)), pc);

@@ -291,15 +291,10 @@ private:
         a_.mov(4, Gpr::r11, head_mem(offsetof(VcpuHead, exit_request)));
         a_.or_(4, Gpr::r11, cold_mem(offsetof(VcpuCold, requests)));
         a_.jcc(Cond::kNE, leave);
-        a_.mov(4, Gpr::r11, Gpr::r10);
-        a_.shr(4, Gpr::r11, 10);
-        a_.xor_(4, Gpr::r11, Gpr::r10);
-        a_.and_(4, Gpr::r11, kJumpIndexMask);
+        jump_cache_line();
         a_.cmp(8, ptr(kStateReg, Gpr::r11, 8, Layout::window(kJumpOffset)), Gpr::r10);
         a_.jcc(Cond::kNE, out_.find_block);
-        a_.and_(8, Gpr::r10, -4096);
-        a_.mov(8, head_mem(offsetof(VcpuHead, pc_page)), Gpr::r10);
-        a_.jmp(ptr(kStateReg, Gpr::r11, 8, Layout::window(kJumpOffset) + 8));
+        jump_by_line();
     }
 
     /// A helper has set pc, and mode and window where they changed.
@@ -316,7 +311,13 @@ private:
 
     void emit_find_block() {
         // Jumped to, not called: the stack is aligned. No temporaries live at an exit.
+        Label other_line;
         out_.find_block = start();
+        jump_cache_line();
+        a_.xor_(4, Gpr::r11, 2);
+        a_.cmp(8, ptr(kStateReg, Gpr::r11, 8, Layout::window(kJumpOffset)), Gpr::r10);
+        a_.jcc(Cond::kE, other_line);
+        a_.bind(find_block_);
         store_pinned();
         store_xmms();
         a_.vzeroupper();
@@ -331,6 +332,20 @@ private:
         load_xmms();
         load_pinned();
         a_.jmp(Gpr::r10);
+        a_.bind(other_line);
+        jump_by_line();
+    }
+    /// r11 = twice the index of r10's line.
+    void jump_cache_line() {
+        a_.mov(4, Gpr::r11, Gpr::r10);
+        a_.shr(4, Gpr::r11, kJumpCacheBits);
+        a_.xor_(4, Gpr::r11, Gpr::r10);
+        a_.and_(4, Gpr::r11, kJumpIndexMask);
+    }
+    void jump_by_line() {
+        a_.and_(8, Gpr::r10, -4096);
+        a_.mov(8, head_mem(offsetof(VcpuHead, pc_page)), Gpr::r10);
+        a_.jmp(ptr(kStateReg, Gpr::r11, 8, Layout::window(kJumpOffset) + 8));
     }
 
     /// Entered from a retired block's first bytes, on behalf of a jump cache: pc_page is right.
@@ -339,7 +354,7 @@ private:
         a_.pop(Gpr::r10);
         a_.movsx(8, 4, Gpr::r10, ptr(Gpr::r10));
         a_.add(8, Gpr::r10, head_mem(offsetof(VcpuHead, pc_page)));
-        a_.jmp(out_.find_block);
+        a_.jmp(find_block_); // not by the other line: it may be what led here
     }
 
     template <class F>
@@ -508,7 +523,7 @@ private:
     const RuntimeContext &context_;
     const Layout &layout_;
     Thunks &out_;
-    Label leave_, exit_exception_, exit_fault_, save_xmms_, restore_xmms_, save_vectors_, restore_vectors_, save_x87_;
+    Label leave_, exit_exception_, exit_fault_, save_xmms_, restore_xmms_, save_vectors_, restore_vectors_, save_x87_, find_block_;
 };
 
 } // namespace

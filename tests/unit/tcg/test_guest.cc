@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdlib>
 
+#include "rhea/tcg/window_memory.h"
+
 namespace rhea::tcg::test {
 namespace {
 
@@ -161,17 +163,7 @@ std::string Machine::difference(Machine& other) {
 }
 
 void Machine::flush_tlb() {
-    for (unsigned i = 0; i < kTlbEntries; ++i) {
-        const std::uint64_t tag = invalid_tag(i);
-        std::memcpy(window_ + kReadTagOffset + 8 * i, &tag, 8);
-        std::memcpy(window_ + kWriteTagOffset + 8 * i, &tag, 8);
-    }
-    for (unsigned i = 0; i < kVictims; ++i) {
-        const VictimEntry none{invalid_victim_tag(i), invalid_victim_tag(i), 0, 0};
-        std::memcpy(window_ + kVictimOffset + sizeof none * i, &none, sizeof none);
-    }
-    for (unsigned i = 0; i < kJumpCacheEntries; ++i)
-        std::memcpy(window_ + kJumpOffset + 16 * i, &kInvalidPc, 8);
+    clear_tables(reinterpret_cast<std::uint64_t>(window_));
 }
 
 void Machine::fill_tlb(std::uint64_t address, bool write) {

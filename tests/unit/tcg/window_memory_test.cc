@@ -54,32 +54,48 @@ TEST(WindowMemory, OneWindowIsEnough) {
     EXPECT_EQ(word(*memory, 0, kReadTagOffset), 0u);
 }
 
-TEST(WindowMemory, NoAddressMatchesAnInitialisedWindow) {
-    auto memory = make(kWindows);
-    memory->init_window(5);
+void expect_nothing_matches(const WindowMemory& memory, unsigned window) {
     for (std::uint32_t offset : {kReadTagOffset, kWriteTagOffset, kExecTagOffset}) {
-        const std::uint64_t* tags = memory->array(5, offset);
+        const std::uint64_t* tags = memory.array(window, offset);
         for (unsigned i = 0; i < kTlbEntries; ++i) {
+            ASSERT_EQ(tags[i], invalid_tag(i));
             // An access matches when address - tag < 4096; its slot is the address's.
             for (std::uint64_t within : {0u, 2048u, 4095u}) {
-                EXPECT_NE(tlb_index(tags[i] + within), i);
+                ASSERT_NE(tlb_index(tags[i] + within), i);
             }
         }
     }
-    for (unsigned i = 0; i < kJumpCacheEntries; ++i) {
-        ASSERT_EQ(memory->array(5, kJumpOffset)[2 * i], kInvalidPc);
+    const auto* victims =
+        reinterpret_cast<const VictimEntry*>(memory.array(window, kVictimOffset));
+    for (unsigned i = 0; i < kVictims; ++i) {
+        ASSERT_NE(victim_index(victims[i].read_tag), i);
+        ASSERT_NE(victim_index(victims[i].write_tag + 4095), i);
     }
+    for (unsigned i = 0; i < kJumpCacheEntries; ++i) {
+        const std::uint64_t pc = memory.array(window, kJumpOffset)[2 * i];
+        ASSERT_EQ(pc, invalid_pc(i));
+        // A pc is looked for in its line and in the one beside it.
+        ASSERT_NE(jump_cache_index(pc) | 1, i | 1);
+    }
+}
+
+TEST(WindowMemory, NoAddressMatchesAnInitialisedWindow) {
+    auto memory = make(kWindows);
+    init_tables(memory->window_address(5));
+    expect_nothing_matches(*memory, 5);
     EXPECT_EQ(word(*memory, 4, kReadTagOffset), 0u);
 }
 
-TEST(WindowMemory, DiscardForgetsOneWindowAndKeepsTheState) {
+TEST(WindowMemory, ClearingForgetsOneWindowAndKeepsTheState) {
     auto memory = make(kWindows);
-    memory->init_window(3);
-    memory->init_window(4);
+    init_tables(memory->window_address(3));
+    init_tables(memory->window_address(4));
     word(*memory, 3, kStateOffset) = 77;
-    memory->discard(3);
-    EXPECT_EQ(word(*memory, 3, kReadTagOffset), 0u);
-    EXPECT_EQ(word(*memory, 4, kReadTagOffset), invalid_tag(0));
+    word(*memory, 3, kReadTagOffset + 80) = word(*memory, 4, kReadTagOffset + 80) = 0xa000;
+    word(*memory, 3, kJumpOffset + 32) = 4;
+    clear_tables(memory->window_address(3));
+    expect_nothing_matches(*memory, 3);
+    EXPECT_EQ(word(*memory, 4, kReadTagOffset + 80), 0xa000u);
     EXPECT_EQ(word(*memory, 0, kStateOffset), 77u);
 }
 

@@ -2,6 +2,8 @@
 // r0, r1, r2 … are pinned to rax, rcx, rdx, rbx, rsi, rdi, r8, r9 as x86's registers are.
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <functional>
 #include <sstream>
 
@@ -190,23 +192,26 @@ TEST_F(CodeShape, MultiplyAndDivide) {
 }
 
 TEST_F(CodeShape, LoadsAndStores) {
+    const auto table = [](std::uint32_t offset) {
+        return fmt::format("qword ptr [rbp + r10*8 + {:#x}]\n", offset - kStateRegOffset);
+    };
+    const std::string read = table(kReadTagOffset), write = table(kWriteTagOffset), addend = table(kAddendOffset);
     EXPECT_EQ(code([](Builder& b) { b.set(kR0, b.load(Type::kI64, b.get(kR3))); }),
-              "bextr r10, rbx, rbp\nmov r11, rbx\nsub r11, qword ptr [rbp + r10*8 + 0x25f4]\ncmp r11, 0xff8\n"
-              "mov r10, qword ptr [rbp + r10*8 + 0x65f4]\nja cold\nmov rax, qword ptr [rbx + r10]\n");
+              "bextr r10, rbx, rbp\nmov r11, rbx\nsub r11, " + read + "cmp r11, 0xff8\nmov r10, " + addend +
+                  "ja cold\nmov rax, qword ptr [rbx + r10]\n");
     EXPECT_EQ(code([](Builder& b) {
                   b.set(kR0, b.zext(b.load(Type::kI8, b.add_imm(b.get(kR3), 16)), Type::kI64));
               }),
-              "lea r11, [rbx + 0x10]\nbextr r10, r11, rbp\nsub r11, qword ptr [rbp + r10*8 + 0x25f4]\n"
-              "cmp r11, 0xfff\nmov r10, qword ptr [rbp + r10*8 + 0x65f4]\nja cold\n"
-              "movzx eax, byte ptr [rbx + r10 + 0x10]\n");
+              "lea r11, [rbx + 0x10]\nbextr r10, r11, rbp\nsub r11, " + read +
+                  "cmp r11, 0xfff\nmov r10, " + addend + "ja cold\nmovzx eax, byte ptr [rbx + r10 + 0x10]\n");
     // push rbx
     EXPECT_EQ(code([](Builder& b) {
                   const ValueId at = b.add_imm(b.get(kR7), -8);
                   b.store(at, b.get(kR3));
                   b.set(kR7, at);
               }),
-              "lea r11, [r9 - 8]\nbextr r10, r11, rbp\nsub r11, qword ptr [rbp + r10*8 + 0x45f4]\ncmp r11, 0xff8\n"
-              "mov r10, qword ptr [rbp + r10*8 + 0x65f4]\nja cold\nmov qword ptr [r9 + r10 - 8], rbx\n"
+              "lea r11, [r9 - 8]\nbextr r10, r11, rbp\nsub r11, " + write +
+                  "cmp r11, 0xff8\nmov r10, " + addend + "ja cold\nmov qword ptr [r9 + r10 - 8], rbx\n"
               "lea r9, [r9 - 8]\n");
 }
 
