@@ -30,7 +30,11 @@ util::Result<x86::CpuModel> make_cpu_model(const AcceleratorRequest& request,
     for (const std::string& warning : model->warnings) {
         request.tell(fmt::format("warning: {}", warning));
     }
-    model->topology.sockets = request.config.cpus;
+    model->topology = request.config.topology;
+    constexpr std::uint32_t kDieLeaf = 0x1f;
+    if (model->topology.dies > 1 && model->level < kDieLeaf) {
+        model->level = kDieLeaf;
+    }
     return model;
 }
 

@@ -8,6 +8,7 @@
 
 #include "command_line.h"
 #include "device_help.h"
+#include "options_smp.h"
 #include "rhea/util/nearest_name.h"
 #include "tables.h"
 
@@ -140,31 +141,12 @@ Result<void> handle_cpu(CommandLine& line, std::string_view argument) {
 }
 
 Result<void> handle_smp(CommandLine& line, std::string_view argument) {
-    OptionList options = OptionList::parse(argument, "cpus");
-    constexpr std::array<std::string_view, 7> kKeys{"cpus",  "maxcpus", "sockets", "dies",
-                                                    "cores", "threads", "clusters"};
-    std::uint64_t product = 1, cpus = 0;
-    for (const std::string_view key : kKeys) {
-        const auto value = options.take_unsigned(key, 0);
-        if (!value) {
-            return fail(value.error());
-        }
-        if (options.has(key) && *value == 0) {
-            return fail("{} must be at least 1", key);
-        }
-        if (key == "cpus") {
-            cpus = *value;
-        } else if (*value > 1) {
-            product = std::max(product, *value);
-        }
+    const auto topology = parse_smp(argument);
+    if (!topology) {
+        return fail(topology.error());
     }
-    if (auto done = options.finish({kKeys.begin(), kKeys.end()}); !done) {
-        return done;
-    }
-    if (cpus > 1 || product > 1) {
-        return fail("this version of Rhea runs one CPU; use -smp 1");
-    }
-    line.config.cpus = 1;
+    line.config.topology = *topology;
+    line.config.cpus = topology->count();
     return {};
 }
 
@@ -292,7 +274,14 @@ std::span<const Option> machine_options() {
          handle_accel},
         {"enable-kvm", "", "enable KVM full virtualization support", handle_enable_kvm},
         {"cpu", "cpu[,+feature][,-feature]", "select CPU ('-cpu help' for list)", handle_cpu},
-        {"smp", "[cpus=]n", "set the number of initial CPUs to 'n' [default=1]", handle_smp},
+        {"smp", "[[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,dies=dies][,cores=cores][,threads=threads]",
+         "set the number of initial CPUs to 'n' [default=1]\n"
+         "maxcpus= maximum number of total CPUs (the same as cpus)\n"
+         "sockets= number of sockets\n"
+         "dies= number of CPU dies on one socket\n"
+         "cores= number of CPU cores on one die\n"
+         "threads= number of threads on one CPU core",
+         handle_smp},
         {"m", "[size=]megs",
          "configure guest RAM\nsize: initial amount of guest memory (512, 1G, 1.5G) [128M]",
          handle_memory},

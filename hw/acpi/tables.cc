@@ -95,7 +95,7 @@ Bytes dsdt(const TableOptions &options) {
                                                                aml::dword_memory(options.pci_hole_start, 0xfebfffff)})),
                              aml::name("_PRT", pci_routing()), aml::device("ISA", isa)}));
     Bytes processors;
-    for (unsigned cpu = 0; cpu < options.cpus; ++cpu) {
+    for (unsigned cpu = 0; cpu < options.cpus.count(); ++cpu) {
         const char digits[] = "0123456789ABCDEF";
         const char path[] = {'C', '0', digits[(cpu >> 4) & 15], digits[cpu & 15], 0};
         processors = aml::concat({processors, aml::device(path, aml::concat({aml::name("_HID", aml::string("ACPI0007")),
@@ -111,14 +111,14 @@ Bytes madt(const TableOptions &options) {
     Bytes body;
     put(body, options.lapic_address, 4);
     put(body, 1, 4); // PCAT_COMPAT: 8259s are there
-    for (unsigned cpu = 0; cpu < options.cpus; ++cpu) {
+    for (unsigned cpu = 0; cpu < options.cpus.count(); ++cpu) {
         put(body, 0x0800, 2); // processor local APIC, 8 bytes
         put(body, cpu, 1);
-        put(body, cpu, 1);
+        put(body, options.cpus.apic_id(cpu), 1);
         put(body, 1, 4);
     }
     put(body, 0x0c01, 2); // I/O APIC
-    put(body, options.cpus, 1);
+    put(body, options.cpus.apic_id(options.cpus.count() - 1) + 1, 1);
     put(body, 0, 1);
     put(body, options.ioapic_address, 4);
     put(body, 0, 4);

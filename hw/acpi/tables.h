@@ -3,13 +3,15 @@
 // Tables hold physical addresses of each other, so they are built for the place where they will lie: the RSDP in the first
 // bytes, the others behind it. With firmware in charge they travel through fw_cfg instead (see loader script there).
 #pragma once
+#include "rhea/core/cpu_topology.h"
+
 #include <cstdint>
 #include <vector>
 
 namespace rhea::hw::acpi {
 
 struct TableOptions {
-    unsigned cpus = 1;
+    core::CpuTopology cpus; ///< all of them are there
     std::uint16_t pm_base = 0x600;
     std::uint16_t smi_port = 0xb2;
     std::uint8_t acpi_enable = 0xf1, acpi_disable = 0xf0;

@@ -27,6 +27,7 @@ class LocalApic final : public core::Device, public core::LocalApicPort, public 
   public:
     struct Config {
         std::uint32_t id = 0;         ///< initial APIC ID
+        unsigned cpu = 0;             ///< index of the vCPU
         bool bootstrap = false;       ///< IA32_APIC_BASE.BSP
         bool x2apic = true;           ///< the CPU model has x2APIC
         unsigned physical_bits = 40;  ///< MAXPHYADDR

@@ -39,7 +39,7 @@ void LocalApic::fetch() {
     if (config_.kernel == nullptr) {
         return;
     }
-    const core::LocalApicState state = config_.kernel->local_apic(config_.id);
+    const core::LocalApicState state = config_.kernel->local_apic(config_.cpu);
     const auto& page = state.registers;
     apic_base_.store(state.apic_base, std::memory_order_relaxed);
     tpr_.store(static_cast<std::uint8_t>(page[kTpr]), std::memory_order_relaxed);
@@ -94,7 +94,7 @@ void LocalApic::hand_over() {
     page[kInitialCount] = timer_.initial_count();
     page[kCurrentCount] = timer_.current_count();
     page[kDivide] = timer_.divide_configuration();
-    config_.kernel->set_local_apic(config_.id, state);
+    config_.kernel->set_local_apic(config_.cpu, state);
 }
 
 }  // namespace rhea::hw

@@ -52,7 +52,8 @@ util::Result<void> PcMachine::build_firmware_config() {
     fw_cfg.map(io_root());
     fw_cfg.set_u64(fw_cfg_key::kRamSize, config().ram_size);
     fw_cfg.set_u16(fw_cfg_key::kCpuCount, static_cast<std::uint16_t>(config().cpus));
-    fw_cfg.set_u16(fw_cfg_key::kMaxCpus, static_cast<std::uint16_t>(config().cpus));
+    // As QEMU has it: one more than the highest APIC ID.
+    fw_cfg.set_u16(fw_cfg_key::kMaxCpus, static_cast<std::uint16_t>(config().topology.apic_id(config().cpus - 1) + 1));
     fw_cfg.set_u16(fw_cfg_key::kNoGraphic, 1);
     fw_cfg.set_u16(fw_cfg_key::kBootMenu, config().boot.menu);
     fw_cfg.set_u32(fw_cfg_key::kX86Irq0Override, 1);
@@ -66,7 +67,7 @@ util::Result<void> PcMachine::build_firmware_config() {
 util::Result<void> PcMachine::add_acpi_files(FwCfg &fw_cfg) {
     const auto files = [this] {
         acpi::TableOptions options;
-        options.cpus = config().cpus;
+        options.cpus = config().topology;
         options.serial_ports = com_ports();
         options.pci_hole_start = static_cast<std::uint32_t>(std::max<std::uint64_t>(layout_.low, 0x80000000));
         constexpr unsigned kPmFunction = 1 << 3 | 3, kPmBaseRegister = 0x40;

@@ -4,6 +4,7 @@
 // Linux 64-bit boot protocol (Documentation/arch/x86/boot.rst); its own decompressor runs in the guest.
 #pragma once
 #include "rhea/core/boot_state.h"
+#include "rhea/core/cpu_topology.h"
 #include "rhea/core/memory.h"
 #include "rhea/util/result.h"
 
@@ -42,7 +43,7 @@ struct RamLayout {
 struct KernelRequest {
     std::string kernel, initrd, append;
     RamLayout ram;
-    unsigned cpus = 1;
+    core::CpuTopology cpus;
     unsigned serial_ports = 1;
 };
 

@@ -124,7 +124,7 @@ util::Result<void> PcMachine::build_cpus(core::Accelerator &accelerator) {
         if (!vcpu)
             return util::fail(vcpu.error());
         auto &apic = add_device<LocalApic>(fmt::format("cpu/{}/apic", index), apic_bus_, clocks(), pic_,
-                                           LocalApic::Config{.id = index, .bootstrap = index == 0, .kernel = kernel_chips_});
+                                           LocalApic::Config{.id = config().topology.apic_id(index), .cpu = index, .bootstrap = index == 0, .kernel = kernel_chips_});
         if (!kernel_chips_) {
             (*vcpu)->connect_apic(&apic);
             apic.connect(**vcpu);
@@ -219,7 +219,7 @@ util::Result<void> PcMachine::prepare_kernel() {
         return {};
     }
     auto boot = load_kernel({.kernel = config().kernel, .initrd = config().initrd, .append = config().append, .ram = layout_,
-                             .cpus = config().cpus, .serial_ports = com_ports()});
+                             .cpus = config().topology, .serial_ports = com_ports()});
     if (!boot)
         return util::fail(boot.error());
     kernel_ = std::make_shared<KernelBoot>(std::move(*boot));

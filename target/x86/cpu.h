@@ -96,7 +96,7 @@ struct Cpu {
 
     /// The guest's time stamp counter: a tick a nanosecond of guest time.
     std::uint64_t tsc() const { return static_cast<std::uint64_t>(host.guest_ns()) + s.tsc_offset; }
-    std::uint32_t apic_id() const { return index; }
+    std::uint32_t apic_id() const { return model.topology.apic_id(index); }
 
     // TLB maintenance: the host's and our own.
     void flush_tlb(bool keep_global);

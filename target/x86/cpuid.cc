@@ -1,6 +1,7 @@
 // CPUID: one function a leaf, in a table (SDM vol. 2, CPUID; APM vol. 3, appendix E).
-#include <bit>
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <span>
 
 #include "rhea/target/x86/cpu_model.h"
@@ -24,11 +25,8 @@ std::uint32_t word_of(std::string_view text, std::size_t offset) {
     return value;
 }
 
-unsigned bits_for(unsigned count) {
-    return count <= 1 ? 0 : static_cast<unsigned>(std::bit_width(count - 1));
-}
 unsigned logical_cpus(const CpuModel& m) {
-    return m.topology.cores * m.topology.threads;
+    return m.topology.cpus_per_socket();
 }
 
 CpuidResult vendor_leaf(const Query& q) {
@@ -68,8 +66,9 @@ CpuidResult leaf_4(const Query& q) {
     };
     static constexpr Cache kCaches[] = {{1, 1, 8, 64}, {2, 1, 8, 64}, {3, 2, 8, 4096}};
     const Cache& c = kCaches[q.subleaf];
-    const unsigned cores = (1u << bits_for(q.model.topology.cores)) - 1;
-    const unsigned sharing = (1u << bits_for(q.model.topology.threads)) - 1;
+    const core::CpuTopology& t = q.model.topology;
+    const unsigned cores = std::min((1u << (t.core_bits() + t.die_bits())) - 1, 63u);
+    const unsigned sharing = (1u << t.thread_bits()) - 1;
     return {c.type | c.level << 5 | 1u << 8 | sharing << 14 | cores << 26, 63u | (c.ways - 1) << 22,
             c.sets - 1, 0};
 }
@@ -85,19 +84,37 @@ CpuidResult leaf_7(const Query& q) {
     return {0, m.word(CpuidWord::k7Ebx), m.word(CpuidWord::k7Ecx), m.word(CpuidWord::k7Edx)};
 }
 
-CpuidResult leaf_b(const Query& q) {
+/// A level of leaves 0BH and 1FH: how far an APIC ID is shifted to name the level above, and how many CPUs
+/// are in one of this level.
+struct Level {
+    unsigned type, shift, cpus;
+};
+CpuidResult topology_level(const Query& q, std::span<const Level> levels) {
     CpuidResult r{0, 0, q.subleaf & 0xff, q.context.apic_id};
-    const unsigned thread_bits = bits_for(q.model.topology.threads);
-    if (q.subleaf == 0) {
-        r.eax = thread_bits;
-        r.ebx = q.model.topology.threads;
-        r.ecx |= 1u << 8;  // SMT
-    } else if (q.subleaf == 1) {
-        r.eax = thread_bits + bits_for(q.model.topology.cores);
-        r.ebx = logical_cpus(q.model);
-        r.ecx |= 2u << 8;  // core
+    if (q.subleaf < levels.size()) {
+        const Level& level = levels[q.subleaf];
+        r = {level.shift, level.cpus, r.ecx | level.type << 8, r.edx};
     }
     return r;
+}
+constexpr unsigned kLevelSmt = 1, kLevelCore = 2, kLevelDie = 5;
+
+CpuidResult leaf_b(const Query& q) {
+    const core::CpuTopology& t = q.model.topology;
+    const Level levels[] = {{kLevelSmt, t.thread_bits(), t.threads},
+                            {kLevelCore, t.socket_shift(), t.cpus_per_socket()}};
+    return topology_level(q, levels);
+}
+
+/// Only where a socket has several dies: leaf 0BH cannot tell of them.
+CpuidResult leaf_1f(const Query& q) {
+    const core::CpuTopology& t = q.model.topology;
+    if (t.dies <= 1)
+        return {};
+    const Level levels[] = {{kLevelSmt, t.thread_bits(), t.threads},
+                            {kLevelCore, t.thread_bits() + t.core_bits(), t.cores * t.threads},
+                            {kLevelDie, t.socket_shift(), t.cpus_per_socket()}};
+    return topology_level(q, levels);
 }
 
 /// XSAVE areas: x87 and SSE in the legacy area, AVX's upper halves behind the header.
@@ -175,9 +192,32 @@ CpuidResult extended_8(const Query& q) {
     if (m.has(CpuFeature::k_lm))
         r.eax |= 48u << 8;
     if (m.amd() && logical_cpus(m) > 1)
-        r.ecx = (logical_cpus(m) - 1) | (bits_for(m.topology.cores) + bits_for(m.topology.threads))
-                                            << 12;
+        r.ecx = ((logical_cpus(m) - 1) & 0xff) | m.topology.socket_shift() << 12;
     return r;
+}
+
+/// AMD's cache parameters, in the form of leaf 4: what leaves 80000005H and 80000006H say.
+CpuidResult extended_1d(const Query& q) {
+    struct Cache {
+        unsigned type, level, ways, sets;
+    };
+    static constexpr Cache kCaches[] = {{1, 1, 2, 512}, {2, 1, 2, 512}, {3, 2, 16, 512}};
+    if (!q.model.amd() || !q.model.has(CpuFeature::k_topoext) || q.subleaf >= std::size(kCaches))
+        return {};
+    const Cache& c = kCaches[q.subleaf];
+    return {c.type | c.level << 5 | 1u << 8 | (q.model.topology.threads - 1) << 14, 63u | (c.ways - 1) << 22,
+            c.sets - 1, 0};
+}
+
+/// Extended APIC ID, core and node (APM vol. 3, E.4.19): a die is a node.
+CpuidResult extended_1e(const Query& q) {
+    if (!q.model.amd() || !q.model.has(CpuFeature::k_topoext))
+        return {};
+    const core::CpuTopology& t = q.model.topology;
+    const std::uint32_t id = q.context.apic_id;
+    const unsigned core = id >> t.thread_bits() & ((1u << (t.core_bits() + t.die_bits())) - 1);
+    const unsigned node = id >> (t.thread_bits() + t.core_bits());
+    return {id, core | (t.threads - 1) << 8, (node & 0xff) | ((t.dies - 1) & 7) << 8, 0};
 }
 
 CpuidResult extended_21(const Query& q) {
@@ -198,6 +238,7 @@ constexpr Leaf kLeaves[] = {
     {0xb, 0xb, leaf_b},
     {0xd, 0xd, leaf_d},
     {0x15, 0x15, leaf_15},
+    {0x1f, 0x1f, leaf_1f},
     {0x40000000, 0x40000000, hypervisor_base},
     {0x40000010, 0x40000010, hypervisor_timing},
     {0x80000000, 0x80000000, extended_base},
@@ -207,6 +248,8 @@ constexpr Leaf kLeaves[] = {
     {0x80000006, 0x80000006, extended_6},
     {0x80000007, 0x80000007, extended_7},
     {0x80000008, 0x80000008, extended_8},
+    {0x8000001d, 0x8000001d, extended_1d},
+    {0x8000001e, 0x8000001e, extended_1e},
     {0x80000021, 0x80000021, extended_21},
 };
 

@@ -112,7 +112,7 @@ def cases(path, port):
         (["-accel", "kvm,kernel-irqchip=maybe"], ["maybe", "split"]),
         (["-kernl", "x"], ["-kernl", "-kernel"]),
         (["-kernel"], ["-kernel"]),
-        (["-smp", "2"], ["-smp 2", "-smp 1"]),
+        (["-smp", "2,maxcpus=4"], ["-smp 2,maxcpus=4", "cpus=4"]),
         (["-drive", "file=x"], ["-drive", "disks"]),
         (["-d", "everything"], ["everything"]),
         (["-serial", "file:/does/not/exist"], ["/does/not/exist"]),

@@ -7,6 +7,7 @@
 #include "rhea/core/accelerator.h"
 #include "rhea/core/bus.h"
 #include "rhea/core/clock.h"
+#include "rhea/core/cpu_topology.h"
 #include "rhea/core/device.h"
 #include "rhea/core/memory.h"
 #include "rhea/core/vcpu.h"
@@ -60,7 +61,8 @@ struct MachineConfig {
     std::string machine = "pc";
     std::vector<std::pair<std::string, std::string>> machine_options;
     std::uint64_t ram_size = 128ull << 20; ///< bytes
-    unsigned cpus = 1;
+    unsigned cpus = 1;                     ///< equals topology.count()
+    CpuTopology topology;
     std::string cpu_model;                 ///< "qemu64,+feat,-feat"; empty: the machine's default
     std::string firmware;                  ///< -bios; empty: the machine's default
     std::vector<std::string> firmware_paths; ///< -L, searched first

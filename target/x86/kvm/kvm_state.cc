@@ -179,7 +179,7 @@ private:
 util::Result<void> KvmState::setup(int, int vcpu_fd) {
     CpuidBuffer table;
     CpuidContext context;
-    context.apic_id = index_;
+    context.apic_id = model_.topology.apic_id(index_);
     context.hypervisor = std::string_view("KVMKVMKVM\0\0\0", 12);
     const int tsc_khz = ::ioctl(vcpu_fd, KVM_GET_TSC_KHZ, 0);
     const auto add = [&](std::uint32_t leaf, std::uint32_t subleaf, bool indexed) {
@@ -203,8 +203,11 @@ util::Result<void> KvmState::setup(int, int vcpu_fd) {
             add(leaf, subleaf, indexed);
     }
     add(0x40000000, 0, false);
-    for (std::uint32_t leaf = 0x80000000; leaf <= model_.extended_level; ++leaf)
-        add(leaf, 0, false);
+    for (std::uint32_t leaf = 0x80000000; leaf <= model_.extended_level; ++leaf) {
+        const bool indexed = leaf == 0x8000001d;
+        for (std::uint32_t subleaf = 0; subleaf < (indexed ? 4u : 1u); ++subleaf)
+            add(leaf, subleaf, indexed);
+    }
     return call(vcpu_fd, kSetCpuid2, &table, "KVM_SET_CPUID2");
 }
 

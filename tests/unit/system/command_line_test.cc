@@ -108,12 +108,38 @@ TEST(CommandLineTest, AcceleratorsKeepTheirOrderAndProperties) {
     EXPECT_EQ(line.accelerators[1].properties[0].second, "interp");
 }
 
-TEST(CommandLineTest, OneCpu) {
+std::array<unsigned, 4> topology(const char* argument) {
+    const auto& t = parsed({"-smp", argument}).config.topology;
+    return {t.sockets, t.dies, t.cores, t.threads};
+}
+
+TEST(CommandLineTest, CpusAndTheirTopology) {
+    using T = std::array<unsigned, 4>;
+    EXPECT_EQ(parsed({}).config.cpus, 1u);
     EXPECT_EQ(parsed({"-smp", "1"}).config.cpus, 1u);
     EXPECT_EQ(parsed({"-smp", "cpus=1,sockets=1,cores=1"}).config.cpus, 1u);
-    EXPECT_THAT(refusal({"-smp", "4"}), HasSubstr("one CPU"));
+    EXPECT_EQ(parsed({"-smp", "sockets=2,cores=3,threads=2"}).config.cpus, 12u);
+    EXPECT_EQ(topology("4"), (T{1, 1, 4, 1}));
+    EXPECT_EQ(topology("8,sockets=2"), (T{2, 1, 4, 1}));
+    EXPECT_EQ(topology("8,cores=2"), (T{4, 1, 2, 1}));
+    EXPECT_EQ(topology("8,threads=2"), (T{1, 1, 4, 2}));
+    EXPECT_EQ(topology("8,sockets=2,cores=2"), (T{2, 1, 2, 2}));
+    EXPECT_EQ(topology("8,dies=2,threads=2"), (T{1, 2, 2, 2}));
+    EXPECT_EQ(topology("maxcpus=6"), (T{1, 1, 6, 1}));
+    EXPECT_EQ(topology("128"), (T{1, 1, 128, 1}));
+}
+
+TEST(CommandLineTest, TopologiesThatCannotBe) {
     EXPECT_THAT(refusal({"-smp", "0"}), HasSubstr("at least 1"));
+    EXPECT_THAT(refusal({"-smp", "2,cores=0"}), HasSubstr("cores"));
     EXPECT_THAT(refusal({"-smp", "1,cors=2"}), HasSubstr("'cores'"));
+    EXPECT_THAT(refusal({"-smp", "4,sockets=3"}),
+                HasSubstr("sockets (3) * dies (1) * cores (1) * threads (1) != maxcpus (4)"));
+    EXPECT_THAT(refusal({"-smp", "8,maxcpus=4"}), HasSubstr("maxcpus (4) < smp_cpus (8)"));
+    EXPECT_THAT(refusal({"-smp", "2,maxcpus=4"}), HasSubstr("cpus=4"));
+    EXPECT_THAT(refusal({"-smp", "256"}), HasSubstr("255"));
+    EXPECT_THAT(refusal({"-smp", "99999999999"}), HasSubstr("255"));
+    EXPECT_THAT(refusal({"-smp", "4,clusters=2"}), HasSubstr("clusters"));
 }
 
 TEST(CommandLineTest, DevicesKeepTheirProperties) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rhea/core/cpu_topology.h"
 #include "rhea/util/result.h"
 
 namespace rhea::target::x86 {
@@ -42,10 +43,6 @@ enum class CpuFeature : std::uint16_t {
 #undef RHEA_X86_CPU_FEATURE
 };
 
-struct CpuTopology {
-    unsigned sockets = 1, cores = 1, threads = 1;  ///< cores a socket, threads a core
-};
-
 struct CpuModel {
     std::string name;
     std::string vendor = "AuthenticAMD";  ///< 12 characters
@@ -54,7 +51,7 @@ struct CpuModel {
     std::uint32_t level = 0xd, extended_level = 0x8000000a;
     unsigned physical_bits = 40;
     FeatureWords features{};
-    CpuTopology topology;
+    core::CpuTopology topology;
     std::uint64_t tsc_hz = 1'000'000'000;
     std::vector<std::string>
         warnings;  ///< asked for, but not to be had: for the person who started Rhea

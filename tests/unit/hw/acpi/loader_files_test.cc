@@ -87,7 +87,7 @@ protected:
     }
 
     static constexpr std::uint64_t kHigh = 0x7fff123;
-    LoaderFiles files = build_loader_files({.cpus = 2, .pm_base = 0xb000});
+    LoaderFiles files = build_loader_files({.cpus = {.cores = 2}, .pm_base = 0xb000});
     std::map<std::string, Placed> placed;
 };
 
@@ -111,7 +111,7 @@ TEST_F(Tables, TheRsdpLeadsToEveryTable) {
 
 /// The same as tables that were made for that place.
 TEST_F(Tables, AgreeWithThoseOfADirectBoot) {
-    const Blob direct = build_tables({.cpus = 2, .pm_base = 0xb000}, placed.at("etc/acpi/tables").address - kRsdpSpace);
+    const Blob direct = build_tables({.cpus = {.cores = 2}, .pm_base = 0xb000}, placed.at("etc/acpi/tables").address - kRsdpSpace);
     const Bytes tables(direct.bytes.begin() + kRsdpSpace, direct.bytes.end());
     EXPECT_EQ(placed.at("etc/acpi/tables").bytes, tables);
     EXPECT_EQ(placed.at("etc/acpi/rsdp").bytes, Bytes(direct.bytes.begin(), direct.bytes.begin() + 36));

@@ -166,7 +166,7 @@ TEST(Cpuid, BasicLeaves) {
 
 TEST(Cpuid, Topology) {
     CpuModel m = parse("max");
-    m.topology = {1, 4, 2};
+    m.topology = {.sockets = 1, .dies = 1, .cores = 4, .threads = 2};
     const CpuidContext context{5, 0, 0, true, "TCGTCGTCGTCG"};
     EXPECT_EQ(cpuid(m, context, 1, 0).ebx >> 16 & 0xff, 8u);
     EXPECT_TRUE(cpuid(m, context, 1, 0).edx >> 28 & 1);
