@@ -29,6 +29,7 @@ void install_kick_handler() {
 }
 
 constexpr std::uint32_t kMsrTscDeadline = 0x6e0;
+constexpr std::uint32_t kStartupRequests = core::kRequestInit | core::kRequestSipi;
 
 /// kvm_msrs with one entry. The structure of the kernel's header ends in a flexible array, whose C++ form differs between versions.
 struct OneMsr {
@@ -93,7 +94,12 @@ void KvmVcpu::request(std::uint32_t bits) {
 }
 
 bool KvmVcpu::has_work() {
-    if (requests_.load(std::memory_order_acquire) & (core::kRequestExit | core::kRequestNmi))
+    const std::uint32_t requests = requests_.load(std::memory_order_acquire);
+    if (requests & (core::kRequestExit | (apic_in_kernel() ? 0u : kStartupRequests)))
+        return true;
+    if (waits_for_startup_)
+        return false;
+    if (requests & core::kRequestNmi)
         return true;
     return !halted_ || interrupt_ends_halt();
 }
@@ -105,6 +111,7 @@ void KvmVcpu::reset() {
     io_pending_ = false;
     halted_ = false;
     arch_->reset();
+    waits_for_startup_ = !apic_in_kernel() && arch_->waits_for_startup();
     to_kvm_ = true;
 }
 
@@ -134,6 +141,7 @@ void KvmVcpu::serialize(core::Archive &archive) {
     arch_->serialize(archive);
     if (archive.restoring()) {
         halted_ = arch_->halted() && !apic_in_kernel();
+        waits_for_startup_ = arch_->waits_for_startup() && !apic_in_kernel();
         to_kvm_ = true;
     }
 }
@@ -233,6 +241,19 @@ util::Result<void> KvmVcpu::put_state() {
 
 // ---- the run loop --------------------------------------------------------------------------------------------------
 
+/// With a local APIC in the kernel these messages never come here.
+void KvmVcpu::take_startup_requests() {
+    const std::uint32_t requests = requests_.load(std::memory_order_acquire) & kStartupRequests;
+    if (requests == 0 || apic_in_kernel())
+        return;
+    clear_request(requests);
+    synchronize();
+    arch_->take_startup(requests, apic_);
+    waits_for_startup_ = arch_->waits_for_startup();
+    halted_ = arch_->halted();
+    to_kvm_ = true;
+}
+
 /// Takes requests that end HLT; false: still halted.
 bool KvmVcpu::may_go_on() {
     const std::uint32_t requests = requests_.load(std::memory_order_acquire);
@@ -241,11 +262,12 @@ bool KvmVcpu::may_go_on() {
         control(KVM_NMI, nullptr);
         halted_ = false;
     }
-    constexpr std::uint32_t kNotHere = core::kRequestInit | core::kRequestSipi | core::kRequestSmi;
-    if (requests & kNotHere) {
-        clear_request(kNotHere);
-        util::log_write(util::kLogGuestErrors, "kvm: INIT, start-up and SMI messages of a local APIC outside the kernel are dropped\n");
+    if (requests & core::kRequestSmi) {
+        clear_request(core::kRequestSmi);
+        util::log_write(util::kLogGuestErrors, "kvm: SMI messages of a local APIC outside the kernel are dropped\n");
     }
+    if (waits_for_startup_)
+        return false;
     if (interrupt_ends_halt())
         halted_ = false;
     return !halted_;
@@ -279,6 +301,7 @@ core::VcpuExit KvmVcpu::run() {
             __atomic_store_n(&run_->immediate_exit, 0, __ATOMIC_SEQ_CST);
             return core::vcpu_exit::Interrupted{};
         }
+        take_startup_requests();
         if (auto done = put_state(); !done)
             return core::vcpu_exit::InternalError{done.error().message()};
         __atomic_store_n(&run_->immediate_exit, 0, __ATOMIC_SEQ_CST);
@@ -287,7 +310,7 @@ core::VcpuExit KvmVcpu::run() {
             in_run_.store(false);
             return core::vcpu_exit::Halted{};
         }
-        if (requests_.load(std::memory_order_seq_cst) & core::kRequestExit)
+        if (requests_.load(std::memory_order_seq_cst) & (core::kRequestExit | (apic_in_kernel() ? 0u : kStartupRequests)))
             __atomic_store_n(&run_->immediate_exit, 1, __ATOMIC_SEQ_CST); // asked between the test above and here
         prepare_interrupts();
         counters_->runs.fetch_add(1, std::memory_order_relaxed);

@@ -66,6 +66,7 @@ private:
     int control(unsigned long request, void *argument);
     bool apic_in_kernel() const { return irqchip_ != KernelIrqchip::kOff; }
     bool may_go_on();
+    void take_startup_requests();
     bool interrupt_ends_halt() const;
     util::Result<void> put_state();
     util::Result<void> put_registers_and_apic();
@@ -94,6 +95,7 @@ private:
     bool to_kvm_ = true;      ///< arch_ is newer than KVM's registers
     std::optional<core::LocalApicState> lapic_to_kvm_;
     bool io_pending_ = false; ///< the last exit completes at the next KVM_RUN
+    bool waits_for_startup_ = false; ///< likewise, for INIT and start-up messages
     bool halted_ = false;     ///< HLT, when that is ours to keep (no local APIC in the kernel)
 };
 

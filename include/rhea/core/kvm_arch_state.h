@@ -4,6 +4,7 @@
 #pragma once
 #include "rhea/core/archive.h"
 #include "rhea/core/boot_state.h"
+#include "rhea/core/local_apic_port.h"
 #include "rhea/util/result.h"
 
 #include <cstdint>
@@ -28,6 +29,11 @@ public:
     /// Waits for an interrupt (HLT): kept by the run loop when the local APIC is not in the kernel.
     virtual bool halted() const = 0;
     virtual void set_halted(bool halted) = 0;
+    /// INIT and start-up messages (kRequestInit, kRequestSipi) of a local APIC outside the kernel; `apic` is told of INIT and has the
+    /// start-up vector. All registers as after get() or put().
+    virtual void take_startup(std::uint32_t requests, LocalApicPort *apic) = 0;
+    /// Has had INIT (or is no boot processor), and no start-up message since.
+    virtual bool waits_for_startup() const = 0;
     /// Linear address of the next instruction, as of the last get().
     virtual std::uint64_t pc() const = 0;
 };

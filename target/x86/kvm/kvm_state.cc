@@ -151,6 +151,12 @@ public:
     }
     bool halted() const override { return memory_->halted; }
     void set_halted(bool halted) override { memory_->halted = halted; }
+    void take_startup(std::uint32_t requests, core::LocalApicPort *apic) override {
+        host_.set_requests(requests, apic);
+        frontend_->check_requests();
+        host_.set_requests(0, nullptr);
+    }
+    bool waits_for_startup() const override { return memory_->wait_for_sipi; }
     std::string describe_registers() const override { return describe_state(*memory_); }
     std::uint64_t pc() const override { return memory_->head.pc; }
 

@@ -27,10 +27,20 @@ public:
     std::string describe_registers() const override { return "RIP=the fake's\n"; }
     bool halted() const override { return is_halted; }
     void set_halted(bool halted) override { is_halted = halted; }
+    void take_startup(std::uint32_t requests, core::LocalApicPort *) override {
+        if (requests & core::kRequestInit)
+            waits = true;
+        if ((requests & core::kRequestSipi) && waits) {
+            waits = false;
+            ++starts;
+        }
+    }
+    bool waits_for_startup() const override { return waits; }
     std::uint64_t pc() const override { return program_counter; }
 
     std::uint64_t program_counter = 0x100;
-    bool is_halted = false;
+    bool is_halted = false, waits = false;
+    int starts = 0;
     int puts = 0, gets = 0;
 };
 

@@ -51,6 +51,31 @@ TEST(KvmRun, ARequestBeforeRunIsNotLost) {
     EXPECT_TRUE(is<vcpu_exit::Shutdown>(kvm.vcpu->run()));
 }
 
+TEST(KvmRun, WithOurLocalApicInitStopsAndAStartUpMessageStarts) {
+    FakeKvm kvm;
+    kvm.then_exit(KVM_EXIT_SHUTDOWN);
+    kvm.vcpu->request(core::kRequestInit);
+    EXPECT_TRUE(is<vcpu_exit::Halted>(kvm.vcpu->run()));
+    EXPECT_FALSE(kvm.vcpu->has_work());
+    EXPECT_TRUE(kvm.immediate.empty()) << "no guest code may run";
+    kvm.vcpu->request(core::kRequestNmi);
+    EXPECT_FALSE(kvm.vcpu->has_work()) << "only a start-up message ends it";
+    kvm.vcpu->clear_request(core::kRequestNmi);
+    kvm.vcpu->request(core::kRequestSipi);
+    EXPECT_TRUE(kvm.vcpu->has_work());
+    EXPECT_TRUE(is<vcpu_exit::Shutdown>(kvm.vcpu->run()));
+    EXPECT_EQ(kvm.arch->starts, 1);
+    EXPECT_EQ(kvm.arch->puts, 1) << "the registers have changed";
+}
+
+TEST(KvmRun, InitAndStartUpTogether) {
+    FakeKvm kvm;
+    kvm.then_exit(KVM_EXIT_SHUTDOWN);
+    kvm.vcpu->request(core::kRequestInit | core::kRequestSipi);
+    EXPECT_TRUE(is<vcpu_exit::Shutdown>(kvm.vcpu->run()));
+    EXPECT_EQ(kvm.arch->starts, 1);
+}
+
 TEST(KvmRun, ARequestAtTheLastMomentMakesRunReturnAtOnce) {
     FakeKvm kvm;
     kvm.then([&](kvm_run &run) {

@@ -182,6 +182,32 @@ TEST(Cpuid, Topology) {
     EXPECT_EQ(cpuid(m, context, 0x80000008, 0).ecx, 7u | 3u << 12);
 }
 
+TEST(Cpuid, TopologyWithDies) {
+    CpuModel m = parse("max");
+    m.level = 0x1f;
+    m.topology = {.sockets = 2, .dies = 2, .cores = 3, .threads = 2};
+    CpuidContext context;
+    context.apic_id = m.topology.apic_id(23);
+    EXPECT_EQ(context.apic_id, 1u << 4 | 1u << 3 | 2u << 1 | 1u);
+    EXPECT_EQ(m.topology.apic_id(6), 8u) << "the second die begins at a power of two";
+    EXPECT_EQ(cpuid(m, context, 0xb, 1).eax, 4u);
+    EXPECT_EQ(cpuid(m, context, 0xb, 1).ebx, 12u);
+    const std::uint32_t types[] = {1, 2, 5, 0}, shifts[] = {1, 3, 4, 0}, cpus[] = {2, 6, 12, 0};
+    for (std::uint32_t level = 0; level < 4; ++level) {
+        const CpuidResult r = cpuid(m, context, 0x1f, level);
+        EXPECT_EQ(r.ecx, types[level] << 8 | level);
+        EXPECT_EQ(r.eax, shifts[level]);
+        EXPECT_EQ(r.ebx, cpus[level]);
+        EXPECT_EQ(r.edx, context.apic_id);
+    }
+    const CpuidResult node = cpuid(m, context, 0x8000001e, 0);
+    EXPECT_EQ(node.eax, context.apic_id);
+    EXPECT_EQ(node.ebx, 1u << 8 | 6u) << "two threads a core; core 2 of die 1";
+    EXPECT_EQ(node.ecx & 0x700, 1u << 8) << "two nodes";
+    EXPECT_EQ(cpuid(m, context, 0x80000008, 0).ecx, 11u | 4u << 12);
+    EXPECT_EQ(cpuid(m, context, 0x8000001d, 2).eax & 0xff, 0x43u) << "the second level holds both";
+}
+
 TEST(Cpuid, BrandString) {
     const CpuModel m = parse("max,model-id=0123456789abcdefXYZ");
     EXPECT_EQ(cpuid(m, {}, 0x80000002, 0).eax, 0x33323130u);
