@@ -16,7 +16,8 @@ WITH_ACPI = "bios-256k.bin"  # the smaller image is built without the loader of 
 
 
 def boot(emulator, accelerator, path):
-    with Emulator(emulator, "-M", "pc", "-accel", accelerator, "-m", "128", "-bios", path,
+    cpus = 2 if accelerator.startswith("kvm") else 1
+    with Emulator(emulator, "-M", "pc", "-accel", accelerator, "-m", "128", "-smp", str(cpus), "-bios", path,
                   "-nodefaults", "-display", "none", "-chardev", "stdio,id=d",
                   "-device", "isa-debugcon,iobase=0x402,chardev=d",
                   "-chardev", "null,id=s0", "-device", "isa-serial,chardev=s0",
@@ -31,6 +32,8 @@ def boot(emulator, accelerator, path):
         guest.expect(r"Found 2 serial ports", SECONDS)
         guest.expect(r"Booting from Hard Disk", SECONDS)
         guest.expect(r"No bootable device", SECONDS)
+        if f"Found {cpus} cpu(s) max supported {cpus} cpu" not in guest.console:  # those that answered INIT and SIPI
+            raise Failure(f"SeaBIOS did not find {cpus} CPUs")
         for word in ("WARNING", "internal error", "checksum"):
             if word in guest.console:
                 raise Failure(f"SeaBIOS says '{word}'")
