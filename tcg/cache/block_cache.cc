@@ -44,50 +44,91 @@ std::uint64_t granule_mask(std::uint64_t ram_addr, std::uint64_t length) {
 
 } // namespace
 
-BlockCache::BlockCache(CodeGenerator *generator) : generator_(generator), table_(kInitialBuckets) {}
+BlockCache::BlockCache(CodeGenerator *generator) : generator_(generator) { new_table(kInitialBuckets); }
 
 BlockCache::~BlockCache() {
-    for (Bucket &bucket : table_)
-        delete bucket.block;
+    for (Bucket &bucket : tables_.back()->bucket)
+        delete bucket.block.load(std::memory_order_relaxed);
 }
 
-std::size_t BlockCache::slot_for(std::uint64_t ram_addr, std::uint32_t mode) const {
-    const std::size_t mask = table_.size() - 1;
-    std::size_t i = hash(ram_addr, mode) & mask;
-    while (table_[i].ram_addr != ~0ull && !(table_[i].ram_addr == ram_addr && table_[i].mode == mode))
-        i = (i + 1) & mask;
-    return i;
+/// The bucket with that key, or the empty one where it would be.
+const BlockCache::Bucket &BlockCache::slot_for(const Table &table, std::uint64_t ram_addr, std::uint32_t mode) {
+    const std::size_t mask = table.size() - 1;
+    for (std::size_t i = hash(ram_addr, mode) & mask;; i = (i + 1) & mask) {
+        const Bucket &bucket = table.bucket[i];
+        const std::uint64_t found = bucket.ram_addr.load(std::memory_order_acquire);
+        if (found == ~0ull || (found == ram_addr && bucket.mode == mode))
+            return bucket;
+    }
 }
 
 TranslationBlock *BlockCache::find(std::uint64_t ram_addr, std::uint32_t mode) const {
-    return table_[slot_for(ram_addr, mode)].block;
+    const Table &table = *table_.load(std::memory_order_acquire);
+    const std::size_t mask = table.size() - 1;
+    for (std::size_t i = hash(ram_addr, mode) & mask;; i = (i + 1) & mask) {
+        const Bucket &bucket = table.bucket[i];
+        const std::uint64_t found = bucket.ram_addr.load(std::memory_order_acquire);
+        if (found == ram_addr && bucket.mode == mode)
+            return bucket.block.load(std::memory_order_acquire);
+        if (found == ~0ull)
+            return nullptr; // its block may be set by now, for another key
+    }
+}
+
+void BlockCache::new_table(std::size_t buckets) {
+    auto fresh = std::make_unique<Table>(buckets);
+    used_ = 0;
+    if (!tables_.empty()) {
+        for (const Bucket &old : tables_.back()->bucket) {
+            TranslationBlock *const block = old.block.load(std::memory_order_relaxed);
+            if (!block)
+                continue;
+            auto &bucket = const_cast<Bucket &>(slot_for(*fresh, block->ram_addr, block->mode));
+            bucket.mode = block->mode;
+            bucket.block.store(block, std::memory_order_relaxed);
+            bucket.ram_addr.store(block->ram_addr, std::memory_order_relaxed);
+            ++used_;
+        }
+        ++garbage_;
+    }
+    tables_.push_back(std::move(fresh));
+    table_.store(tables_.back().get(), std::memory_order_release);
 }
 
 void BlockCache::grow() {
-    std::vector<Bucket> old(std::max(kInitialBuckets, live_ * 4 > table_.size() ? table_.size() * 2 : table_.size()));
-    old.swap(table_);
-    used_ = 0;
-    for (const Bucket &bucket : old) {
-        if (!bucket.block)
-            continue;
-        table_[slot_for(bucket.ram_addr, bucket.mode)] = bucket;
-        ++used_;
-    }
+    const std::size_t size = tables_.back()->size();
+    new_table(std::max(kInitialBuckets, live_ * 4 > size ? size * 2 : size));
+}
+
+void BlockCache::retire(TranslationBlock *block) {
+    retired_.emplace_back(block);
+    garbage_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void BlockCache::collect_garbage() {
+    retired_.clear();
+    tables_.erase(tables_.begin(), tables_.end() - 1);
+    garbage_.store(0, std::memory_order_relaxed);
 }
 
 TranslationBlock *BlockCache::insert(std::unique_ptr<TranslationBlock> owned) {
     TranslationBlock *block = owned.release();
-    if (used_ * 2 >= table_.size())
+    if (used_ * 2 >= tables_.back()->size())
         grow();
-    Bucket &bucket = table_[slot_for(block->ram_addr, block->mode)];
-    if (bucket.block)
-        kill(bucket.block, [](std::uint64_t) {});
-    if (bucket.ram_addr == ~0ull)
-        ++used_;
-    bucket = {block->ram_addr, block->mode, block};
-    ++live_;
+    Bucket &bucket = slot_for(block->ram_addr, block->mode);
+    if (TranslationBlock *former = bucket.block.load(std::memory_order_relaxed))
+        kill(former, [](std::uint64_t) {});
     for (ExitSlot &exit : block->exits)
         exit.source = block;
+    const bool is_new = bucket.ram_addr.load(std::memory_order_relaxed) == ~0ull;
+    if (is_new) {
+        ++used_;
+        bucket.mode = block->mode;
+    }
+    bucket.block.store(block, std::memory_order_release);
+    if (is_new)
+        bucket.ram_addr.store(block->ram_addr, std::memory_order_release);
+    ++live_;
     if (block->entry) {
         auto at = std::upper_bound(by_host_.begin(), by_host_.end(), block->entry,
                                    [](const std::uint8_t *pc, const TranslationBlock *b) { return pc < b->entry; });
@@ -103,6 +144,20 @@ TranslationBlock *BlockCache::insert(std::unique_ptr<TranslationBlock> owned) {
     return block;
 }
 
+bool BlockCache::pin(std::uint64_t page) {
+    PageBlocks &entry = pages_[page];
+    ++entry.pins;
+    return entry.settled;
+}
+
+void BlockCache::unpin(std::uint64_t page, const PageEmptied &page_emptied) {
+    auto it = pages_.find(page);
+    if (it == pages_.end() || --it->second.pins != 0 || !it->second.blocks.empty())
+        return;
+    pages_.erase(it);
+    page_emptied(page);
+}
+
 void BlockCache::add_to_page(std::uint64_t page, TranslationBlock *block) { pages_[page].blocks.push_back(block); }
 
 void BlockCache::remove_from_page(std::uint64_t page, TranslationBlock *block,
@@ -112,7 +167,7 @@ void BlockCache::remove_from_page(std::uint64_t page, TranslationBlock *block,
         return;
     PageBlocks &entry = it->second;
     std::erase(entry.blocks, block);
-    if (entry.blocks.empty()) {
+    if (entry.blocks.empty() && entry.pins == 0) {
         pages_.erase(it);
         page_emptied(page);
         return;
@@ -161,7 +216,7 @@ void BlockCache::unlink(TranslationBlock *block) {
 void BlockCache::kill(TranslationBlock *block, const PageEmptied &page_emptied) {
     block->valid = false;
     unlink(block);
-    table_[slot_for(block->ram_addr, block->mode)].block = nullptr;
+    slot_for(block->ram_addr, block->mode).block.store(nullptr, std::memory_order_release);
     --live_;
     ++invalidated_;
     if (block->entry) {
@@ -175,7 +230,7 @@ void BlockCache::kill(TranslationBlock *block, const PageEmptied &page_emptied) 
     remove_from_page(page_of(extent.first), block, page_emptied);
     if (extent.second_length)
         remove_from_page(page_of(extent.second), block, page_emptied);
-    retired_.emplace_back(block);
+    retire(block);
 }
 
 TranslationBlock *BlockCache::find_by_host_pc(std::uint64_t host_pc) const {
@@ -234,19 +289,27 @@ unsigned BlockCache::invalidate(std::uint64_t ram_addr, std::size_t length,
 }
 
 void BlockCache::clear(const PageEmptied &page_emptied) {
-    for (const auto &[page, blocks] : pages_)
-        page_emptied(page);
-    pages_.clear();
-    by_host_.clear();
-    for (Bucket &bucket : table_) {
-        if (bucket.block) {
-            bucket.block->valid = false;
-            bucket.block->incoming = nullptr;
-            retired_.emplace_back(bucket.block);
+    for (auto it = pages_.begin(); it != pages_.end();) {
+        it->second.blocks.clear();
+        it->second.granules = 0;
+        if (it->second.pins != 0) {
+            ++it;
+            continue;
         }
-        bucket = Bucket{};
+        page_emptied(it->first);
+        it = pages_.erase(it);
     }
-    used_ = live_ = 0;
+    by_host_.clear();
+    for (Bucket &bucket : tables_.back()->bucket) {
+        TranslationBlock *const block = bucket.block.exchange(nullptr, std::memory_order_relaxed);
+        if (!block)
+            continue;
+        block->valid = false;
+        block->incoming = nullptr;
+        retire(block);
+    }
+    live_ = 0;
+    new_table(kInitialBuckets);
 }
 
 } // namespace rhea::tcg

@@ -4,10 +4,12 @@
 // bitmap of 64-byte granules that hold translated bytes: a store to a page with code invalidates only the blocks whose
 // bytes it touches.
 //
-// Threading: all changes are made by the vCPU thread that owns the cache, or while that thread is outside generated code.
+// Threading: find() from any thread at any time, without a lock; everything else by one thread at a time (the owner's lock). What is
+// dropped stays readable, and its code runnable up to its next way out, until collect_garbage().
 #pragma once
 #include "rhea/tcg/backend.h"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -47,9 +49,19 @@ public:
     unsigned invalidate(std::uint64_t ram_addr, std::size_t length, const PageEmptied &page_emptied);
     /// Drops everything (the code memory is being thrown away).
     void clear(const PageEmptied &page_emptied);
-    /// Frees what was dropped since the last call; only when no vCPU is inside generated code.
-    void collect_garbage() { retired_.clear(); }
-    bool has_garbage() const { return !retired_.empty(); }
+    /// Frees what was dropped since the last call; only when no vCPU is inside generated code, or uses a block.
+    void collect_garbage();
+    bool has_garbage() const { return garbage() != 0; }
+    /// Blocks that collect_garbage() would free. Any thread.
+    std::size_t garbage() const { return garbage_.load(std::memory_order_relaxed); }
+
+    // A page that a block is being made of stays marked (is not reported as emptied) while it is pinned.
+
+    /// False: nobody has said settle() since the page was last emptied.
+    bool pin(std::uint64_t page);
+    void unpin(std::uint64_t page, const PageEmptied &page_emptied);
+    /// Nobody can store to the pinned page unnoticed any more.
+    void settle(std::uint64_t page) { pages_[page].settled = true; }
 
     std::size_t size() const { return live_; }
     std::uint64_t invalidated() const { return invalidated_; }
@@ -58,13 +70,26 @@ private:
     struct PageBlocks {
         std::uint64_t granules = 0;
         std::vector<TranslationBlock *> blocks;
+        unsigned pins = 0;
+        bool settled = false;
     };
+    /// Its key never changes once it is set: a reader that finds the key finds the block, or null.
     struct Bucket {
-        std::uint64_t ram_addr = ~0ull;
+        std::atomic<std::uint64_t> ram_addr{~0ull};
         std::uint32_t mode = 0;
-        TranslationBlock *block = nullptr;
+        std::atomic<TranslationBlock *> block{nullptr};
     };
-    std::size_t slot_for(std::uint64_t ram_addr, std::uint32_t mode) const;
+    struct Table {
+        explicit Table(std::size_t buckets) : bucket(buckets) {}
+        std::size_t size() const { return bucket.size(); }
+        std::vector<Bucket> bucket;
+    };
+    static const Bucket &slot_for(const Table &table, std::uint64_t ram_addr, std::uint32_t mode);
+    Bucket &slot_for(std::uint64_t ram_addr, std::uint32_t mode) {
+        return const_cast<Bucket &>(slot_for(*tables_.back(), ram_addr, mode));
+    }
+    void new_table(std::size_t buckets);
+    void retire(TranslationBlock *block);
     void grow();
     void add_to_page(std::uint64_t page, TranslationBlock *block);
     void remove_from_page(std::uint64_t page, TranslationBlock *block, const PageEmptied &page_emptied);
@@ -72,13 +97,15 @@ private:
     void unlink(TranslationBlock *block);
 
     CodeGenerator *generator_;
-    std::vector<Bucket> table_; ///< open addressing, power of two; a dropped entry keeps its key, block null
+    std::vector<std::unique_ptr<Table>> tables_; ///< open addressing, power of two; the last one counts, readers may be in the others
+    std::atomic<const Table *> table_{nullptr};
     std::size_t used_ = 0;      ///< buckets ever filled
     std::size_t live_ = 0;
     std::uint64_t invalidated_ = 0;
     std::unordered_map<std::uint64_t, PageBlocks> pages_;
     std::vector<TranslationBlock *> by_host_; ///< sorted by code address
     std::vector<std::unique_ptr<TranslationBlock>> retired_;
+    std::atomic<std::size_t> garbage_{0};
 };
 
 } // namespace rhea::tcg

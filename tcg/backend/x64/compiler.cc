@@ -43,6 +43,21 @@ inline void BlockCompiler::end_op() {
     }
 }
 
+namespace {
+
+/// Is an instruction that begins with this byte only that byte?
+bool has_one_byte(std::uint8_t opcode) {
+    const auto within = [opcode](unsigned first, unsigned last) { return opcode >= first && opcode <= last; };
+    return within(0x50, 0x5f)    // PUSH, POP
+           || within(0x90, 0x99) // NOP, XCHG, CWDE, CDQ
+           || within(0x9b, 0x9f) // FWAIT, PUSHF, POPF, SAHF, LAHF
+           || within(0xa4, 0xa7) || within(0xaa, 0xaf) // string instructions
+           || opcode == 0xc3 || opcode == 0xcc         // RET, INT3
+           || within(0xf4, 0xf5) || within(0xf8, 0xfd); // HLT, CMC; CLC to STD
+}
+
+} // namespace
+
 bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledCode &out) {
     using Emit = void (BlockCompiler::*)(ValueId);
     static constexpr Emit kEmitters[] = {
@@ -58,12 +73,16 @@ bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledC
     assembler_ = &assembler;
     out_ = &out;
     begin(block);
-    // The entry: 16-byte aligned, flags of the block in the word before it.
-    while ((reinterpret_cast<std::uintptr_t>(assembler.exec_here()) & 15) != 12 && assembler.ok())
+    // The entry: 16-byte aligned; before it what a retired block does, and flags of the block in the last word.
+    while ((reinterpret_cast<std::uintptr_t>(assembler.exec_here()) & 15) != 16 - kHeaderBytes && assembler.ok())
         assembler.int3();
+    assembler.call(thunks_.stale_entry);
+    assembler.word32(block.page_offset);
     assembler.word32(analysis_.entry_flags_used ? 0 : kFlagsDead);
     entry_offset_ = static_cast<std::uint32_t>(assembler.offset());
     assembler.bind(head_);
+    if (lead_nop_)
+        assembler.nop(2);
 
     const auto count = static_cast<ValueId>(block.insts.size());
     const Inst *const insts = block.insts.data();
@@ -100,6 +119,12 @@ bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledC
     assembler_ = nullptr;
     if (failed_ || !assembler.ok())
         return false;
+    if (!lead_nop_ && has_one_byte(*assembler.write_at(entry_offset_))) [[unlikely]] {
+        lead_nop_ = true; // retire() needs two bytes of one instruction
+        const bool done = compile(block, buffer, out);
+        lead_nop_ = false;
+        return done;
+    }
 
     out.entry = const_cast<std::uint8_t *>(assembler.exec_at(entry_offset_));
     out.size = static_cast<std::uint32_t>(assembler.offset());

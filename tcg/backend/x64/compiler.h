@@ -60,6 +60,8 @@ public:
         : layout_(layout), thunks_(thunks), guest_(guest) {}
     /// False: the buffer is too small (or the block needs more spill slots than there are).
     bool compile(const ir::Block &block, CodeBuffer buffer, CompiledCode &out);
+    /// Before a block's entry: call stale_entry, the page offset, a word of flags.
+    static constexpr unsigned kHeaderBytes = 13;
     /// See CodeGenerator::count_instructions.
     void count_instructions() { count_ = true; }
 
@@ -286,6 +288,7 @@ private:
     std::uint16_t guest_offset_ = 0;    ///< page offset of the current guest instruction
     std::uint32_t entry_offset_ = 0;
     Label head_;
+    bool lead_nop_ = false; ///< the first instruction has one byte: a NOP of two before it
     HostFlags host_;
     bool state_raw_ = false;            ///< the state's triple is known to be kRaw
     bool hold_flags_ = false;           ///< the host's flags are wanted for the rest of this instruction

@@ -72,13 +72,10 @@ public:
     }
 
     void retire(const TranslationBlock &tb) override {
-        const std::uint8_t *at = tb.entry;
-        std::uint8_t code[Thunks::kStaleEntryBytes] = {0xe8}; // call stale_entry ; the block's page offset
-        const auto distance = static_cast<std::int32_t>(thunks_.stale_entry - (at + 5));
-        const auto offset = static_cast<std::uint32_t>(tb.ram_addr & 4095);
-        std::memcpy(code + 1, &distance, 4);
-        std::memcpy(code + 5, &offset, 4);
-        std::memcpy(const_cast<std::uint8_t *>(at) + to_write_, code, sizeof code);
+        // Another vCPU may be about to run it: one aligned store, over its first instruction alone (2 bytes at least), makes that a
+        // jump to the call before the entry.
+        constexpr std::uint16_t kJump = 0xeb | (0x100 - (BlockCompiler::kHeaderBytes + 2)) << 8;
+        __atomic_store_n(reinterpret_cast<std::uint16_t *>(const_cast<std::uint8_t *>(tb.entry) + to_write_), kJump, __ATOMIC_RELEASE);
     }
 
     bool restore_state(VcpuHead *state, const TranslationBlock &tb, std::uint64_t host_pc) override {

@@ -35,9 +35,8 @@ struct Thunks {
     const std::uint8_t *exit_next_r10 = nullptr;
     /// jmp: jump cache miss, r10 = linear pc.
     const std::uint8_t *find_block = nullptr;
-    /// What retire() puts at a block's entry: call, followed by an i32: the block's page offset.
+    /// What stands before a block's entry, for retire(): call, followed by an i32: the block's page offset.
     const std::uint8_t *stale_entry = nullptr;
-    static constexpr unsigned kStaleEntryBytes = 9;
     /// call: address in kArgSpill; value in/out at kDataSpill. By log2(size) and MemFlags.
     std::array<std::array<const std::uint8_t *, 4>, 6> load{}, store{};
     /// call: address in kArgSpill, size | flags << 8 in the spill behind; the host pointer or 0 at kDataSpill.
