@@ -83,6 +83,8 @@ RamBlock::~RamBlock() {
 void RamBlock::notify_write(ram_addr_t offset, std::size_t length) {
     if (length == 0 || offset >= size_)
         return;
+    // Either we see the mark here, or whoever marks the page reads the new bytes.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     const ram_addr_t last = std::min<ram_addr_t>(offset + length, size_) - 1;
     for (ram_addr_t page = offset & kPageMask; page <= last; page += kPageSize) {
         if (!(page_flags(page).load(std::memory_order_acquire) & kPageHasCode))

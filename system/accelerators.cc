@@ -70,9 +70,11 @@ Made make_tcg(const AcceleratorRequest& request) {
     tcg.interpret = *interpret;
     tcg.count = *count;
     tcg.tb_size = *megabytes << 20;
-    // One vCPU has one thread either way.
-    if (const auto thread = options.take("thread"); thread && *thread != "single" && *thread != "multi") {
-        return fail("thread= takes single or multi, not '{}'", *thread);
+    if (const auto thread = options.take("thread")) {
+        if (*thread != "single" && *thread != "multi") {
+            return fail("thread= takes single or multi, not '{}'", *thread);
+        }
+        tcg.one_thread_at_a_time = *thread == "single";
     }
     if (auto done = options.finish({"check", "count", "interp", "tb-size", "thread"}); !done) {
         return fail(done.error());

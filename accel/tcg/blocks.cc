@@ -1,9 +1,11 @@
 // Finding, making and dropping translated blocks.
 #include "accel/tcg/lockstep.h"
 #include "accel/tcg/slow_paths.h"
+#include "rhea/core/page_writers.h"
 #include "rhea/tcg/passes.h"
 #include "rhea/util/log.h"
 
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <fmt/format.h>
@@ -88,41 +90,112 @@ TranslationBlock *TcgVcpu::lookup_block(std::uint64_t pc) {
     return block;
 }
 
-void TcgVcpu::mark_code_page(const CodePage &page) {
-    auto &flags = page.block->page_flags(page.ram_addr - page.block->ram_base());
-    if (flags.load(std::memory_order_acquire) & core::RamBlock::kPageHasCode)
-        return;
-    flags.fetch_or(core::RamBlock::kPageHasCode, std::memory_order_acq_rel);
-    page.block->set_code_watcher(this);
-    if (flags.fetch_and(static_cast<std::uint8_t>(~core::RamBlock::kPageMaybeWritable), std::memory_order_acq_rel) &
-        core::RamBlock::kPageMaybeWritable)
-        tlb_->revoke_write(page.host - (page.ram_addr & ~core::kPageMask));
+/// Generated code's stores to the page take the slow path from now on. Pages that only helpers stored to cost nothing.
+void TcgVcpu::revoke_write(const std::uint8_t *host_page) {
+    std::uint64_t offset = 0;
+    const core::RamBlock *const block = ram_block_of(host_page, &offset);
+    if (!block || stored_pages_.take(*block, offset))
+        tlb_->revoke_write(host_page);
 }
 
-TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &page) {
-    const std::int64_t start = nanoseconds();
-    mark_code_page(page);
-    const auto page_offset = static_cast<std::uint16_t>(pc & ~core::kPageMask);
-    FetchWindow fetch{.page = page.host - page_offset, .next_page = nullptr, .page_offset = page_offset};
+/// Every store to the (pinned) page takes a slow path from now on, on all vCPUs.
+void TcgVcpu::mark_code_page(const CodePage &page) {
+    using core::RamBlock;
+    auto &flags = page.block->page_flags(page.ram_addr - page.block->ram_base());
+    const std::uint8_t *const host_page = page.host - (page.ram_addr & ~core::kPageMask);
+    // Who is marking the page, too, may still wait for those whose bits it took.
+    const bool marked = flags.fetch_or(RamBlock::kPageHasCode, std::memory_order_seq_cst) & RamBlock::kPageHasCode;
+    const std::uint8_t writers = flags.fetch_and(static_cast<std::uint8_t>(~core::kPageWriters), std::memory_order_seq_cst);
+    const auto concerns = [&](unsigned vcpu) { return marked || (writers & core::page_writer_bit(vcpu)); };
+    page.block->set_code_watcher(space_.get());
+    if (concerns(index()))
+        revoke_write(host_page);
+    if (!space_->several())
+        return;
+    space_->gate().revoke_elsewhere(*member_, host_page, concerns);
+    last_exit_ = nullptr; // that may have been a wait
+}
+
+/// The bytes that a block is made of: a copy, from pages that stay marked until release().
+class TcgVcpu::Source {
+public:
+    explicit Source(TcgVcpu &vcpu) : vcpu_(vcpu) { vcpu_.source_pages_.resize(2 * core::kPageSize); }
+    ~Source() {
+        if (count_ != 0) {
+            const auto held = vcpu_.space_->lock();
+            release();
+        }
+    }
+    Source(const Source &) = delete;
+
+    /// The first page, or the one behind it.
+    void add(const CodePage &page) {
+        const std::uint64_t ram_page = page.ram_addr & core::kPageMask;
+        bool settled;
+        {
+            const auto held = vcpu_.space_->lock();
+            settled = vcpu_.cache_->pin(ram_page);
+            pages_[count_++] = page;
+        }
+        if (!settled) {
+            vcpu_.mark_code_page(page);
+            const auto held = vcpu_.space_->lock();
+            vcpu_.cache_->settle(ram_page);
+        }
+        const std::size_t in_page = page.ram_addr & ~core::kPageMask;
+        std::memcpy(image(count_ - 1), page.host, std::min<std::size_t>(core::kPageSize - in_page, kMaxBytes));
+    }
+    FetchWindow window() const {
+        return {.page = vcpu_.source_pages_.data(),
+                .next_page = count_ == 2 ? vcpu_.source_pages_.data() + core::kPageSize : nullptr,
+                .page_offset = static_cast<std::uint16_t>(pages_[0].ram_addr & ~core::kPageMask)};
+    }
+    const CodePage &page(unsigned n) const { return pages_[n]; }
+
+    // With the space's lock held.
+    bool unchanged(std::size_t length) const {
+        const std::size_t first = std::min<std::size_t>(length, core::kPageSize - (pages_[0].ram_addr & ~core::kPageMask));
+        return std::memcmp(image(0), pages_[0].host, first) == 0 &&
+               (first == length || std::memcmp(image(1), pages_[1].host, length - first) == 0);
+    }
+    void release() {
+        while (count_ != 0)
+            vcpu_.space_->unpin(pages_[--count_].ram_addr & core::kPageMask);
+    }
+
+private:
+    static constexpr std::size_t kMaxBytes = kMaxInsns * 15 + 16;
+
+    std::uint8_t *image(unsigned n) const {
+        return vcpu_.source_pages_.data() + n * core::kPageSize + (pages_[n].ram_addr & ~core::kPageMask);
+    }
+
+    TcgVcpu &vcpu_;
+    std::array<CodePage, 2> pages_;
+    unsigned count_ = 0;
+};
+
+TranslateStatus TcgVcpu::make_ir(Source &source, unsigned max_insns) {
+    ir_.clear();
+    ir_.mode = running_mode_;
+    const FetchWindow fetch = source.window();
+    ir_.page_offset = fetch.page_offset;
+    return frontend_->translate(ir_, fetch, max_insns);
+}
+
+TcgVcpu::Translated TcgVcpu::try_translate(std::uint64_t pc, const CodePage &page, TranslationBlock *&result) {
+    Source source(*this);
+    source.add(page);
     std::uint64_t second = ~0ull;
-    const auto begin = [&] {
-        ir_.clear();
-        ir_.mode = running_mode_;
-        ir_.page_offset = page_offset;
-    };
-    begin();
-    if (frontend_->translate(ir_, fetch, lockstep_ ? lockstep_->max_insns() : kMaxInsns) == TranslateStatus::kNeedNextPage) {
+    if (make_ir(source, lockstep_ ? lockstep_->max_insns() : kMaxInsns) == TranslateStatus::kNeedNextPage) {
         const CodePage next = code_page((pc | ~core::kPageMask) + 1, true);
         if (next.fault || !next.host)
-            return nullptr;
-        mark_code_page(next);
-        fetch.next_page = next.host;
-        second = next.ram_addr;
-        begin();
-        if (frontend_->translate(ir_, fetch, 1) != TranslateStatus::kOk)
-            return nullptr;
-        if (!ir_.crosses_page)
-            second = ~0ull;
+            return Translated::kFault;
+        source.add(next);
+        if (make_ir(source, 1) != TranslateStatus::kOk)
+            return Translated::kFault;
+        if (ir_.crosses_page)
+            second = next.ram_addr;
     }
     auto block = std::make_unique<TranslationBlock>();
     block->ram_addr = page.ram_addr;
@@ -130,10 +203,38 @@ TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &pag
     block->mode = running_mode_;
     block->byte_length = ir_.byte_length;
     block->guest_insns = static_cast<std::uint16_t>(ir_.insns.size());
-    if (!compile(*block))
-        return nullptr;
-    log_block(ir_, block.get(), pc);
-    TranslationBlock *result = cache_->insert(std::move(block));
+    optimise(*block);
+    const Translated done = publish(source, std::move(block), result);
+    if (done == Translated::kDone)
+        log_block(ir_, result, pc); // may walk page tables: not with the lock held
+    return done;
+}
+
+/// Generates the block's code and makes it visible, if the bytes are still those that it was made of.
+TcgVcpu::Translated TcgVcpu::publish(Source &source, std::unique_ptr<TranslationBlock> block, TranslationBlock *&result) {
+    const auto held = space_->lock();
+    const bool unchanged = source.unchanged(block->byte_length);
+    TranslationBlock *const others = space_->several() ? cache_->find(block->ram_addr, block->mode) : nullptr;
+    const bool made_meanwhile = unchanged && others && others->ram_addr2 == block->ram_addr2;
+    const bool compiled = unchanged && !made_meanwhile && compile(*block);
+    if (compiled)
+        result = cache_->insert(std::move(block));
+    else if (made_meanwhile)
+        result = others;
+    source.release();
+    return compiled || made_meanwhile ? Translated::kDone : unchanged ? Translated::kNoRoom : Translated::kAgain;
+}
+
+TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &page) {
+    const std::int64_t start = nanoseconds();
+    TranslationBlock *result = nullptr;
+    for (Translated state = Translated::kAgain; state != Translated::kDone;) {
+        state = try_translate(pc, page, result);
+        if (state == Translated::kFault)
+            return nullptr;
+        if (state == Translated::kNoRoom)
+            drop_all_code();
+    }
     TcgCounters::bump(counters_.blocks);
     TcgCounters::bump(counters_.guest_insns, result->guest_insns);
     TcgCounters::bump(counters_.guest_bytes, result->byte_length);
@@ -142,23 +243,27 @@ TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &pag
     return result;
 }
 
-bool TcgVcpu::compile(TranslationBlock &block) {
+/// ir_ becomes what the generator gets.
+void TcgVcpu::optimise(TranslationBlock &block) {
     const GuestDescription &guest = frontend_->description();
     if (util::log_enabled_at(util::kLogOp, head_->pc))
         util::log_write(util::kLogOp, "OP: mode {:x} offset {:#x}\n{}\n", ir_.mode, ir_.page_offset, ir::print(ir_, guest));
     if (lockstep_ || !generator_)
         block.ir = std::make_unique<ir::Block>(ir_); // as the frontend made it: the passes are checked too
     if (!generator_)
-        return true;
+        return;
     passes::run(ir_, guest);
     if (util::log_enabled_at(util::kLogOpOpt, head_->pc))
         util::log_write(util::kLogOpOpt, "OP after optimization: mode {:x} offset {:#x}\n{}\n", ir_.mode, ir_.page_offset, ir::print(ir_, guest));
-    CodeBuffer buffer = code_->allocate(kMaxBlockBytes);
-    if (!buffer.write || buffer.capacity < kMaxBlockBytes) {
-        drop_all_code();
-        buffer = code_->allocate(kMaxBlockBytes);
-    }
-    if (buffer.write && buffer.capacity >= kMaxBlockBytes && generator_->compile(ir_, buffer, compiled_)) {
+}
+
+bool TcgVcpu::compile(TranslationBlock &block) {
+    if (!generator_)
+        return true;
+    const CodeBuffer buffer = code_->allocate(kMaxBlockBytes);
+    if (!buffer.write || buffer.capacity < kMaxBlockBytes)
+        return false;
+    if (generator_->compile(ir_, buffer, compiled_)) {
         code_->commit(buffer, compiled_.size);
         block.entry = compiled_.entry;
         block.code_size = compiled_.size;
@@ -205,30 +310,13 @@ bool TcgVcpu::translate_single(std::uint64_t pc) {
 }
 
 void TcgVcpu::invalidate(std::uint64_t ram_addr, std::size_t length) {
-    if (cache_->invalidate(ram_addr, length, [this](std::uint64_t page) { page_emptied(page); }) == 0)
-        return;
-    last_exit_ = nullptr;
-}
-
-void TcgVcpu::page_emptied(std::uint64_t ram_page) {
-    for (core::RamBlock *block : ram_blocks()) {
-        const std::uint64_t offset = ram_page - block->ram_base();
-        if (offset < block->size())
-            block->page_flags(offset).fetch_and(static_cast<std::uint8_t>(~core::RamBlock::kPageHasCode), std::memory_order_acq_rel);
-    }
+    if (space_->invalidate(ram_addr, length, member_.get()) != 0)
+        last_exit_ = nullptr;
 }
 
 void TcgVcpu::drop_all_code() {
     TcgCounters::bump(counters_.full_flushes);
-    cache_->clear([this](std::uint64_t page) { page_emptied(page); });
-    tlb_->flush_jump_caches();
-    last_exit_ = nullptr;
-    if (code_ && !in_generated_code_) {
-        cache_->collect_garbage();
-        code_->reset();
-        CodeBuffer thunks = code_->allocate(64 * 1024);
-        code_->commit(thunks, generator_->emit_thunks(thunks));
-    }
+    exclusive([this] { space_->drop_all(); });
 }
 
 void TcgVcpu::log_block(const ir::Block &block, const TranslationBlock *tb, std::uint64_t pc) {

@@ -3,6 +3,7 @@
 #include "accel/tcg/slow_paths.h"
 
 #include "accel/tcg/lockstep.h"
+#include "rhea/core/page_writers.h"
 #include "rhea/util/log.h"
 
 #include <bit>
@@ -42,7 +43,7 @@ void TcgVcpu::release_x87() {
 }
 
 core::RamBlock *TcgVcpu::ram_block_of(const std::uint8_t *host, std::uint64_t *offset) const {
-    for (core::RamBlock *block : ram_blocks()) {
+    for (core::RamBlock *block : space_->ram_blocks()) {
         const auto distance = static_cast<std::uint64_t>(host - block->host());
         if (distance < block->size()) {
             *offset = distance;
@@ -120,13 +121,8 @@ PageEntry TcgVcpu::page_entry(std::uint64_t linear, const Translation &translati
 }
 
 void TcgVcpu::fill_tlb(const PageEntry &entry) {
-    auto &flags = entry.block->page_flags(entry.offset);
-    const std::uint8_t now = flags.load(std::memory_order_acquire);
-    const bool write = entry.write && !(now & core::RamBlock::kPageHasCode);
-    const bool only = write && !(now & core::RamBlock::kPageMaybeWritable);
-    if (only)
-        flags.fetch_or(core::RamBlock::kPageMaybeWritable, std::memory_order_acq_rel);
-    tlb_->fill(entry, write, only);
+    const bool write = entry.write && core::claim_page(*entry.block, entry.offset, index());
+    tlb_->fill(entry, write, write && !stored_pages_.set(*entry.block, entry.offset));
 }
 
 bool TcgVcpu::has_code(const CodeWrite &known) {
@@ -179,16 +175,23 @@ void TcgVcpu::load_piece(const DataPage &page, unsigned size, std::uint8_t *data
     }
 }
 
-bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
-    if (page.free_of_code)
+bool TcgVcpu::may_have_code(const DataPage &page) const {
+    if (page.free_of_code || !page.is_ram())
         return false;
     std::uint64_t offset = 0;
     core::RamBlock *block = page.block ? page.block : ram_block_of(page.host, &offset);
     if (!block)
         return false;
     offset = static_cast<std::uint64_t>(page.host - block->host());
-    if (!(block->page_flags(offset).load(std::memory_order_acquire) & core::RamBlock::kPageHasCode))
+    return block->page_flags(offset).load(std::memory_order_acquire) & core::RamBlock::kPageHasCode;
+}
+
+bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
+    if (!may_have_code(page))
         return false;
+    std::uint64_t offset = 0;
+    core::RamBlock *block = page.block ? page.block : ram_block_of(page.host, &offset);
+    offset = static_cast<std::uint64_t>(page.host - block->host());
     TcgCounters::bump(counters_.code_writes);
     const std::uint64_t ram_addr = block->ram_base() + offset;
     if (!cache_->touches_code(ram_addr, size))
@@ -216,7 +219,7 @@ bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
 
 void TcgVcpu::store_piece(const DataPage &page, unsigned size, const std::uint8_t *data) {
     const bool recording = lockstep_ && lockstep_->recording();
-    if (page.host && !page.readonly) {
+    if (page.is_ram()) {
         if (recording)
             lockstep_->note_store(page.host, size);
         if (size == 8 && (reinterpret_cast<std::uint64_t>(page.host) & 7) == 0) {
@@ -287,12 +290,21 @@ void TcgVcpu::slow_store(std::uint64_t address, unsigned size, unsigned flags, c
         if (second.fault)
             return;
     }
-    if (page.host && !page.readonly && store_hits_code(page, first))
-        return;
-    if (first != size && second.host && !second.readonly && store_hits_code(second, size - first))
-        return;
-    store_piece(page, first, bytes);
-    if (first != size)
+    const bool two = first != size;
+    bool first_done = false, second_done = !two;
+    if (may_have_code(page) || (two && may_have_code(second))) {
+        const auto held = space_->lock(); // the block cache must not change between the look at it and the store
+        if (store_hits_code(page, first) || (two && store_hits_code(second, size - first)))
+            return;
+        // A device may not be touched with the lock held.
+        if ((first_done = page.is_ram()))
+            store_piece(page, first, bytes);
+        if (two && (second_done = second.is_ram()))
+            store_piece(second, size - first, bytes + first);
+    }
+    if (!first_done)
+        store_piece(page, first, bytes);
+    if (!second_done)
         store_piece(second, size - first, bytes + first);
 }
 
@@ -308,14 +320,23 @@ void *TcgVcpu::probe_write(std::uint64_t address, unsigned size, unsigned flags)
     if ((address & ~core::kPageMask) + size > core::kPageSize) {
         const DataPage second = data_page(frontend_->wrap((address | ~core::kPageMask) + 1), Access::kWrite);
         const auto first = static_cast<unsigned>(core::kPageSize - (address & ~core::kPageMask));
-        if (!second.fault && !(page.host && !page.readonly && store_hits_code(page, first)) && second.host && !second.readonly)
+        if (second.fault || ask_to_be_alone())
+            return nullptr;
+        const auto held = space_->lock();
+        if (!store_hits_code(page, first))
             store_hits_code(second, size - first);
         return nullptr;
     }
-    if (!page.host || page.readonly)
+    if (!page.is_ram())
         return nullptr;
-    if (store_hits_code(page, size))
-        return nullptr;
+    if (may_have_code(page)) {
+        // Whoever makes a block of the page would not see an access by this pointer.
+        if (ask_to_be_alone())
+            return nullptr;
+        const auto held = space_->lock();
+        if (store_hits_code(page, size))
+            return nullptr;
+    }
     if (lockstep_ && lockstep_->recording())
         lockstep_->note_store(page.host, size);
     return page.host;

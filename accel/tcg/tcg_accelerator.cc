@@ -24,9 +24,9 @@ public:
 
     util::Result<std::unique_ptr<core::Vcpu>> create_vcpu(unsigned index, core::Clocks &clocks,
                                                           core::MachineRequests &requests) override {
-        if (!vcpus_.empty())
-            return util::fail("accelerator tcg runs one vCPU in this version: use -smp 1");
-        auto vcpu = TcgVcpu::create(index, make_frontend_(index), *memory_, *io_, clocks, requests, options_);
+        if (!vcpus_.empty() && options_.check_interp)
+            return util::fail("accelerator tcg,check=interp compares the work of one vCPU: use -smp 1");
+        auto vcpu = TcgVcpu::create(index, make_frontend_(index), space_, *memory_, *io_, clocks, requests, options_);
         if (!vcpu)
             return util::fail(vcpu.error());
         vcpus_.push_back(vcpu->get());
@@ -47,6 +47,7 @@ private:
     FrontendFactory make_frontend_;
     core::AddressSpace *memory_ = nullptr;
     core::AddressSpace *io_ = nullptr;
+    std::shared_ptr<CodeSpace> space_; ///< of all vCPUs
     std::vector<TcgVcpu *> vcpus_;
 };
 

@@ -6,6 +6,7 @@
 #include "rhea/util/log.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 
 namespace rhea::accel {
 
@@ -19,20 +20,22 @@ TcgVcpu::TcgVcpu(unsigned index, std::unique_ptr<GuestFrontend> frontend, core::
 TcgVcpu::~TcgVcpu() {
     memory_.remove_listener(*this);
     io_.remove_listener(*this);
+    if (space_ && member_)
+        space_->remove(*this, *member_);
 }
 
 util::Result<std::unique_ptr<TcgVcpu>> TcgVcpu::create(unsigned index, std::unique_ptr<GuestFrontend> frontend,
-                                                       core::AddressSpace &memory, core::AddressSpace &io,
-                                                       core::Clocks &clocks, core::MachineRequests &requests,
+                                                       std::shared_ptr<CodeSpace> &space, core::AddressSpace &memory,
+                                                       core::AddressSpace &io, core::Clocks &clocks, core::MachineRequests &requests,
                                                        const TcgOptions &options) {
     std::unique_ptr<TcgVcpu> vcpu(
         new TcgVcpu(index, std::move(frontend), memory, io, clocks, requests, options));
-    if (auto done = vcpu->initialise(); !done)
+    if (auto done = vcpu->initialise(space); !done)
         return util::fail(done.error());
     return vcpu;
 }
 
-util::Result<void> TcgVcpu::initialise() {
+util::Result<void> TcgVcpu::initialise(std::shared_ptr<CodeSpace> &space) {
     auto windows = WindowMemory::create(kWindows);
     if (!windows)
         return util::fail(windows.error());
@@ -44,23 +47,20 @@ util::Result<void> TcgVcpu::initialise() {
     cold_->vcpu = reinterpret_cast<std::uint64_t>(this);
     cold_->window = tlb_->current();
 
-    const MemoryCallbacks callbacks = SlowPaths::callbacks();
-    interpreter_ = std::make_unique<Interpreter>(frontend_->description(), frontend_->cold_offset(), callbacks);
-    if (!options_.interpret) {
-        auto code = CodeMemory::create(options_.tb_size ? options_.tb_size : CodeMemory::kDefaultSize);
-        if (!code)
-            return util::fail(code.error());
-        code_ = std::move(*code);
-        generator_ = make_x64_generator(frontend_->description(), frontend_->cold_offset(), callbacks);
-        if (!generator_)
-            return util::fail("the translator needs a host CPU with BMI1, BMI2 and AVX2; "
-                              "-accel tcg,interp=on runs without them, slowly");
-        if (options_.count)
-            generator_->count_instructions();
-        CodeBuffer thunks = code_->allocate(64 * 1024);
-        code_->commit(thunks, generator_->emit_thunks(thunks));
+    interpreter_ = std::make_unique<Interpreter>(frontend_->description(), frontend_->cold_offset(), SlowPaths::callbacks());
+    if (!space) {
+        auto made = CodeSpace::create(options_, frontend_->description(), frontend_->cold_offset());
+        if (!made)
+            return util::fail(made.error());
+        space = std::move(*made);
     }
-    cache_ = std::make_unique<BlockCache>(generator_.get());
+    space_ = space;
+    code_ = space_->code();
+    generator_ = space_->generator();
+    cache_ = &space_->cache();
+    member_ = std::make_unique<GateMember>(core::Vcpu::index(), head_->exit_request,
+                                           [this](const std::uint8_t *host_page) { revoke_write(host_page); });
+    space_->add(*this, *member_);
     if (options_.check_interp)
         lockstep_ = std::make_unique<Lockstep>(*this);
     frontend_->attach(head_, *this);
@@ -154,17 +154,9 @@ std::optional<core::VcpuExit> TcgVcpu::outcome(GuestFrontend::Outcome outcome) {
 }
 
 void TcgVcpu::drain_pending() {
+    space_->gate().pass(*member_);
     if (flush_wanted_.exchange(false, std::memory_order_acq_rel))
         tlb_->flush_all(false);
-    if (written_any_.exchange(false, std::memory_order_acq_rel)) {
-        std::vector<std::pair<std::uint64_t, std::size_t>> written;
-        {
-            std::lock_guard lock(written_mutex_);
-            written.swap(written_);
-        }
-        for (const auto &[ram_addr, length] : written)
-            invalidate(ram_addr, length);
-    }
 }
 
 std::optional<core::VcpuExit> TcgVcpu::handle_requests() {
@@ -178,10 +170,23 @@ std::optional<core::VcpuExit> TcgVcpu::handle_requests() {
     return outcome(frontend_->check_requests());
 }
 
+namespace {
+
+struct Inside {
+    Inside(VcpuGate &gate, GateMember &member) : gate(gate), member(member) { gate.enter(member); }
+    ~Inside() { gate.leave(member); }
+    Inside(const Inside &) = delete;
+    VcpuGate &gate;
+    GateMember &member;
+};
+
+} // namespace
+
 core::VcpuExit TcgVcpu::run() {
     core::ViewGuard guard;
     SlowPaths::Scope scope(*this);
     set_current(this);
+    const Inside inside(space_->gate(), *member_);
     last_exit_ = nullptr;
     mode_changed();
     if (head_->exception_pending) { // an event that a restored state brought
@@ -204,6 +209,7 @@ core::VcpuExit TcgVcpu::run() {
 }
 
 void TcgVcpu::join(ExitSlot &exit, TranslationBlock &block) {
+    const auto held = space_->lock();
     if (util::log_enabled(util::kLogNoChain) || !exit.source || !exit.source->valid || exit.source->mode != block.mode ||
         ((exit.source->ram_addr ^ block.ram_addr) & core::kPageMask) != 0)
         return;
@@ -217,8 +223,11 @@ void TcgVcpu::join(ExitSlot &exit, TranslationBlock &block) {
 }
 
 std::optional<core::VcpuExit> TcgVcpu::step() {
-    if (cache_->has_garbage())
-        cache_->collect_garbage();
+    if (space_->wants_collection()) [[unlikely]]
+        exclusive([this] {
+            const auto held = space_->lock();
+            cache_->collect_garbage();
+        });
     TranslationBlock *block = lookup_block(head_->pc);
     if (!block) {
         last_exit_ = nullptr;
@@ -274,6 +283,7 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
 
 std::optional<core::VcpuExit> TcgVcpu::handle_exception() {
     if (cold_->slow_site != 0 && generator_) {
+        const auto held = space_->lock();
         if (const TranslationBlock *block = cache_->find_by_host_pc(cold_->slow_site)) {
             if (!generator_->restore_state(head_, *block, cold_->slow_site))
                 return core::vcpu_exit::InternalError{
@@ -285,6 +295,13 @@ std::optional<core::VcpuExit> TcgVcpu::handle_exception() {
         head_->exception_pending = 0;
         TcgCounters::bump(counters_.restarts);
         return run_single();
+    }
+    if (head_->exception_pending == kRestartAlone) {
+        head_->exception_pending = 0;
+        TcgCounters::bump(counters_.restarts);
+        std::optional<core::VcpuExit> result;
+        exclusive([&] { result = run_single(); });
+        return result;
     }
     TcgCounters::bump(counters_.exceptions);
     auto result = outcome(frontend_->deliver_exception());
@@ -309,36 +326,42 @@ std::optional<core::VcpuExit> TcgVcpu::run_single() {
 
 // ---- changes made by others --------------------------------------------------------------------------------------
 
-void TcgVcpu::code_written(core::RamBlock &block, core::ram_addr_t offset, std::size_t length) {
-    if (SlowPaths::current() == this) {
-        invalidate(block.ram_base() + offset, length);
-        return;
-    }
-    {
-        std::lock_guard lock(written_mutex_);
-        written_.emplace_back(block.ram_base() + offset, length);
-    }
-    written_any_.store(true, std::memory_order_release);
-    std::atomic_ref<std::uint32_t>(head_->exit_request).store(1, std::memory_order_release);
+void TcgVcpu::exclusive(const std::function<void()> &body) {
+    last_exit_ = nullptr; // its block may be freed
+    space_->gate().exclusive(member_.get(), [&] {
+        alone_ = true;
+        body();
+        alone_ = false;
+    });
 }
 
-void TcgVcpu::note_ram_block(core::RamBlock *block) {
-    const unsigned count = ram_block_count_.load(std::memory_order_acquire);
-    for (unsigned i = 0; i < count; ++i) {
-        if (ram_blocks_[i] == block)
-            return;
+bool TcgVcpu::ask_to_be_alone() {
+    if (alone_ || !space_->several())
+        return false;
+    head_->exception_pending = kRestartAlone;
+    return true;
+}
+
+bool TcgVcpu::alone() { return !ask_to_be_alone(); }
+
+/// A loop that waits for a vCPU which has no host CPU must let go of its own.
+void TcgVcpu::spin() {
+    constexpr unsigned kSpinsPerYield = 64;
+    if (!space_->several() || ++spins_ % kSpinsPerYield != 0)
+        return;
+    if (space_->gate().one_at_a_time()) {
+        space_->gate().yield();
+        member_->kick();
+    } else {
+        ::sched_yield();
     }
-    if (count == ram_blocks_.size())
-        return; // its pages are then used as slow memory: correct, and no machine has that many
-    ram_blocks_[count] = block;
-    ram_block_count_.store(count + 1, std::memory_order_release);
 }
 
 void TcgVcpu::view_changed(const core::FlatView &, const core::FlatView &new_view) {
     for (const core::FlatRange &range : new_view.ranges) {
         core::RamBlock *block = range.region ? range.region->ram_block() : nullptr;
         if (block)
-            note_ram_block(block);
+            space_->note_ram_block(block);
     }
     if (SlowPaths::current() == this) {
         tlb_->flush_all(false);

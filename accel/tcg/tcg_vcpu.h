@@ -1,9 +1,11 @@
 // A translated vCPU: run loop, slow memory paths, requests.
 //
-// run() and everything it reaches happens in the vCPU's thread. request(), has_work() and code_written() may come from
-// any thread: they leave their wish in atomics and make generated code poll.
+// run() and everything it reaches happens in the vCPU's thread. request(), has_work() and view_changed() may come from
+// any thread: they leave their wish in atomics and make generated code poll. What it shares with other vCPUs is in its CodeSpace.
 #pragma once
+#include "accel/tcg/code_space.h"
 #include "accel/tcg/counters.h"
+#include "accel/tcg/page_marks.h"
 #include "accel/tcg/tlb.h"
 #include "rhea/accel/tcg.h"
 #include "rhea/core/clock.h"
@@ -16,14 +18,15 @@
 
 #include <array>
 #include <atomic>
-#include <mutex>
 #include <optional>
 
 namespace rhea::accel {
 
-class TcgVcpu final : public core::Vcpu, public tcg::VcpuHost, public core::CodeWatcher, public core::MemoryListener {
+class TcgVcpu final : public core::Vcpu, public tcg::VcpuHost, public core::MemoryListener {
 public:
+    /// `space`: the other vCPUs', or null: makes one.
     static util::Result<std::unique_ptr<TcgVcpu>> create(unsigned index, std::unique_ptr<tcg::GuestFrontend> frontend,
+                                                         std::shared_ptr<CodeSpace> &space,
                                                          core::AddressSpace &memory, core::AddressSpace &io,
                                                          core::Clocks &clocks, core::MachineRequests &requests,
                                                          const TcgOptions &options);
@@ -57,10 +60,20 @@ public:
     void request_machine_reset() override;
     unsigned index() const override { return core::Vcpu::index(); }
     std::int64_t guest_ns() const override { return clocks_.virtual_ns(); }
+    bool alone() override;
+    void spin() override;
 
     // Written to by others.
-    void code_written(core::RamBlock &block, core::ram_addr_t offset, std::size_t length) override;
     void view_changed(const core::FlatView &old_view, const core::FlatView &new_view) override;
+
+    // For CodeSpace.
+    GateMember &gate_member() { return *member_; }
+    void forget_last_exit() { last_exit_ = nullptr; }
+    /// All code is gone. Any thread, while the vCPU is not inside.
+    void forget_code() {
+        tlb_->flush_jump_caches();
+        last_exit_ = nullptr;
+    }
 
     const TcgCounters &counters() const { return counters_; }
     std::string describe_jit() const;
@@ -71,7 +84,9 @@ private:
 
     TcgVcpu(unsigned index, std::unique_ptr<tcg::GuestFrontend> frontend, core::AddressSpace &memory, core::AddressSpace &io,
             core::Clocks &clocks, core::MachineRequests &requests, const TcgOptions &options);
-    util::Result<void> initialise();
+    util::Result<void> initialise(std::shared_ptr<CodeSpace> &space);
+    /// Runs `body` while no other vCPU is inside the gate.
+    void exclusive(const std::function<void()> &body);
 
     /// Where a linear address leads for data.
     struct DataPage {
@@ -81,6 +96,7 @@ private:
         core::RamBlock *block = nullptr;
         bool readonly = false;
         bool free_of_code = false;           ///< a store cannot hit translated code
+        bool is_ram() const { return host && !readonly; }
     };
     DataPage data_page(std::uint64_t linear, tcg::Access access);
     bool known_page(std::uint64_t linear, tcg::Access access, DataPage &page);
@@ -92,12 +108,15 @@ private:
     void *probe_write(std::uint64_t address, unsigned size, unsigned flags);
     void *find_block(std::uint64_t pc);
     void load_piece(const DataPage &page, unsigned size, std::uint8_t *data);
+    bool may_have_code(const DataPage &page) const;
+    /// The instruction is started again while everybody else stands still; false: they do already.
+    bool ask_to_be_alone();
     void store_piece(const DataPage &page, unsigned size, const std::uint8_t *data);
     DataPage code_write_page(std::uint64_t address);
     void note_code_write(std::uint64_t address, const DataPage &page);
     /// A store is about to change translated bytes: true when the running block is among them and must be left first.
     void release_x87();
-    bool store_hits_code(const DataPage &page, unsigned size);
+    bool store_hits_code(const DataPage &page, unsigned size); ///< with the space's lock held
 
     // Blocks.
     struct CodePage {
@@ -110,17 +129,19 @@ private:
     CodePage code_page(std::uint64_t pc, bool raise);
     tcg::TranslationBlock *lookup_block(std::uint64_t pc); ///< null: exception pending or code in no RAM
     tcg::TranslationBlock *translate_block(std::uint64_t pc, const CodePage &page);
+    class Source;
+    enum class Translated : std::uint8_t { kDone, kFault, kAgain, kNoRoom };
+    Translated try_translate(std::uint64_t pc, const CodePage &page, tcg::TranslationBlock *&result);
+    Translated publish(Source &source, std::unique_ptr<tcg::TranslationBlock> block, tcg::TranslationBlock *&result);
+    tcg::TranslateStatus make_ir(Source &source, unsigned max_insns);
     /// Fills ir_ with one instruction at pc that will be run but not kept. False: exception pending.
     bool translate_single(std::uint64_t pc);
-    bool compile(tcg::TranslationBlock &block);
+    void optimise(tcg::TranslationBlock &block);
+    bool compile(tcg::TranslationBlock &block); ///< with the space's lock held; false: no room
     void mark_code_page(const CodePage &page);
-    void invalidate(std::uint64_t ram_addr, std::size_t length);
-    void page_emptied(std::uint64_t ram_page);
+    void revoke_write(const std::uint8_t *host_page);
+    void invalidate(std::uint64_t ram_addr, std::size_t length); ///< with the space's lock held
     void drop_all_code();
-    std::span<core::RamBlock *const> ram_blocks() const {
-        return {ram_blocks_.data(), ram_block_count_.load(std::memory_order_acquire)};
-    }
-    void note_ram_block(core::RamBlock *block);
     core::RamBlock *ram_block_of(const std::uint8_t *host, std::uint64_t *offset) const;
     void log_block(const tcg::ir::Block &block, const tcg::TranslationBlock *tb, std::uint64_t pc);
 
@@ -143,22 +164,25 @@ private:
 
     std::unique_ptr<tcg::WindowMemory> windows_;
     std::unique_ptr<TlbSet> tlb_;
-    std::unique_ptr<tcg::CodeMemory> code_;
-    std::unique_ptr<tcg::CodeGenerator> generator_;
+    std::shared_ptr<CodeSpace> space_;
+    PageMarks stored_pages_; ///< that have, or had, a write entry
+    std::unique_ptr<GateMember> member_;
+    tcg::CodeMemory *code_ = nullptr;           ///< space_'s, as the next two
+    tcg::CodeGenerator *generator_ = nullptr;
+    tcg::BlockCache *cache_ = nullptr;
     std::unique_ptr<tcg::Interpreter> interpreter_;
-    std::unique_ptr<tcg::BlockCache> cache_;
     std::unique_ptr<class Lockstep> lockstep_;
     tcg::VcpuHead *head_ = nullptr;
     tcg::VcpuCold *cold_ = nullptr;
-    /// All blocks seen in memory views; entries are only ever added.
-    std::array<core::RamBlock *, 64> ram_blocks_{};
-    std::atomic<unsigned> ram_block_count_{0};
     std::vector<std::uint8_t> single_pages_; ///< page images for translate_single
     tcg::ir::Block ir_;                      ///< scratch for translation
     tcg::CompiledCode compiled_;
     tcg::ExitSlot *last_exit_ = nullptr;     ///< chainable exit that generated code left by
     std::uint32_t running_mode_ = 0;
     bool in_generated_code_ = false;
+    bool alone_ = false;    ///< no other vCPU runs
+    unsigned spins_ = 0;
+    std::vector<std::uint8_t> source_pages_; ///< the bytes that a block is made of
     const tcg::TranslationBlock *interpreting_ = nullptr; ///< the block that the interpreter runs
 
     /// Pages with code that are stored to: what the page walk found, as generated code may not have them in its TLB.
@@ -173,9 +197,6 @@ private:
     /// core::VcpuRequest bits, where generated code sees them too.
     std::atomic_ref<std::uint32_t> pending() const { return std::atomic_ref<std::uint32_t>(cold_->requests); }
     std::atomic<bool> flush_wanted_{false};
-    std::mutex written_mutex_;
-    std::vector<std::pair<std::uint64_t, std::size_t>> written_; ///< code bytes changed by other threads
-    std::atomic<bool> written_any_{false};
     TcgCounters counters_;
 };
 

@@ -14,8 +14,10 @@ void VcpuGate::enter(GateMember &member) {
     for (;;) {
         // Either whoever wants to be alone sees us inside, or we see that it does.
         member.inside_.store(true, std::memory_order_seq_cst);
-        if (!stop_.load(std::memory_order_seq_cst))
+        if (!stop_.load(std::memory_order_seq_cst)) {
+            drain(member);
             return;
+        }
         member.inside_.store(false, std::memory_order_seq_cst);
         tell_waiters();
         std::unique_lock lock(mutex_);
@@ -119,7 +121,7 @@ void VcpuGate::revoke_elsewhere(GateMember &self, const std::uint8_t *host_page,
     enter(self);
 }
 
-void VcpuGate::drain(GateMember &member, const std::function<void(const std::uint8_t *)> &revoke) {
+void VcpuGate::drain(GateMember &member) {
     if (member.posted_.load(std::memory_order_seq_cst) == member.done_.load(std::memory_order_relaxed))
         return;
     std::vector<const std::uint8_t *> pages;
@@ -130,7 +132,7 @@ void VcpuGate::drain(GateMember &member, const std::function<void(const std::uin
         ticket = member.posted_.load(std::memory_order_relaxed);
     }
     for (const std::uint8_t *page : pages)
-        revoke(page);
+        member.revoke_(page);
     member.done_.store(ticket, std::memory_order_seq_cst);
     tell_waiters();
 }

@@ -4,14 +4,13 @@
 // translated blocks. Three things stand on that:
 //  - exclusive(): everybody else is outside while the body runs. For what no vCPU may see happen: freeing blocks and code memory, a
 //    locked operation on two pages.
-//  - revoke_elsewhere(): the members named lose their write entries of a page. They do it themselves (drain()), at their next way in
-//    or between two blocks; the call waits until they have, or are outside.
+//  - revoke_elsewhere(): the members named lose their write entries of a page. They do it themselves, at their next way in or between
+//    two blocks (pass()); the call waits until they have, or are outside.
 //  - one at a time (-accel tcg,thread=single): a queue for the inside, with time slices.
 //
-// Threading: enter(), leave(), pass() and drain() in the member's own thread, and no other lock held; exclusive() and
+// Threading: enter(), leave() and pass() in the member's own thread, and no other lock held; exclusive() and
 // revoke_elsewhere() in a member's thread outside generated code, with no lock held: another member may wait for that lock inside.
 #pragma once
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -24,8 +23,11 @@ namespace rhea::accel {
 
 class GateMember {
 public:
-    /// `exit_request`: VcpuHead's, what makes generated code come back.
-    GateMember(unsigned index, std::uint32_t &exit_request) : index_(index), exit_request_(exit_request) {}
+    using Revoke = std::function<void(const std::uint8_t *host_page)>;
+    /// `exit_request`: VcpuHead's, what makes generated code come back. `revoke`: stores to the page take the slow path from now on;
+    /// called in the member's thread, inside.
+    GateMember(unsigned index, std::uint32_t &exit_request, Revoke revoke)
+        : index_(index), exit_request_(exit_request), revoke_(std::move(revoke)) {}
     GateMember(const GateMember &) = delete;
 
     unsigned index() const { return index_; }
@@ -37,6 +39,7 @@ private:
     friend class VcpuGate;
     const unsigned index_;
     std::uint32_t &exit_request_;
+    const Revoke revoke_;
     std::atomic<bool> inside_{false};
     std::atomic<std::uint64_t> posted_{0}, done_{0}; ///< pages to revoke, ever
     std::mutex mutex_;
@@ -56,11 +59,13 @@ public:
 
     void enter(GateMember &member);
     void leave(GateMember &member);
-    /// Between two blocks: lets those in who wait for it.
+    /// Between two blocks: does what others asked of the member, and lets those in who wait for it.
     void pass(GateMember &member) {
         if (stop_.load(std::memory_order_seq_cst) || slice_over_.load(std::memory_order_relaxed)) [[unlikely]] {
             leave(member);
             enter(member);
+        } else {
+            drain(member);
         }
     }
     /// One at a time: the others may have their turn (at the next pass()).
@@ -71,9 +76,6 @@ public:
 
     /// The members for which `mask` has bit index % 32 lose their write entries of the page at `host_page`.
     void revoke_elsewhere(GateMember &self, const std::uint8_t *host_page, const std::function<bool(unsigned index)> &concerns);
-    /// What the member has to revoke, now that it is about to do so.
-    void drain(GateMember &member, const std::function<void(const std::uint8_t *host_page)> &revoke);
-
     void kick_others(const GateMember *self) {
         for (GateMember *member : members_) {
             if (member != self)
@@ -84,6 +86,7 @@ public:
 private:
     static constexpr std::chrono::milliseconds kSlice{2};
 
+    void drain(GateMember &member);
     void take_turn(std::unique_lock<std::mutex> &lock, GateMember &member);
     /// Waits outside until `done`, which members make true by leaving or draining.
     void wait_for(const std::function<bool()> &done);

@@ -51,6 +51,8 @@ std::uint64_t helper_cmpxchg8b(CpuState* state, std::uint64_t a, std::uint64_t, 
         if (target.host != nullptr) {
             equal = host_cmpxchg8(target.host, expected, desired);
         } else {  // device, translated code, or two pages: always a write, as hardware does it
+            if (!cpu.host.alone())
+                return 0;
             probe_write_linear(cpu, a, 8, as);
             const std::uint64_t now = read_linear(cpu, a, 8, as);
             equal = now == expected;
@@ -79,6 +81,8 @@ std::uint64_t helper_cmpxchg16b(CpuState* state, std::uint64_t a, std::uint64_t,
         if (target.host != nullptr) {
             equal = host_cmpxchg16(target.host, expected, desired);
         } else {
+            if (!cpu.host.alone())
+                return 0;
             const Pair now{read_linear(cpu, a, 8, as), read_linear(cpu, a + 8, 8, as)};
             equal = now.low == expected.low && now.high == expected.high;
             write_linear(cpu, a, equal ? desired.low : now.low, 8, as);

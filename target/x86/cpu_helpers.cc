@@ -75,9 +75,15 @@ std::uint64_t helper_hlt(CpuState* state, std::uint64_t a, std::uint64_t, std::u
     return 0;
 }
 
+std::uint64_t helper_pause(CpuState* state, std::uint64_t, std::uint64_t, std::uint64_t) {
+    Cpu::of(state).host.spin();
+    return 0;
+}
+
 /// A pause: MONITOR never arms anything, so MWAIT does not wait.
 std::uint64_t helper_mwait(CpuState* state, std::uint64_t a, std::uint64_t, std::uint64_t) {
     state->head.pc += a;
+    Cpu::of(state).host.spin();
     return 0;
 }
 

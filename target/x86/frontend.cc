@@ -102,6 +102,7 @@ class X86Frontend final : public tcg::GuestFrontend, public core::TscPort {
         };
         context_.features = decoder_features(model_);
         context_.guest = &description_;
+        context_.several_cpus = model_.topology.count() > 1;
     }
 
     const tcg::GuestDescription& description() const override { return description_; }

@@ -4,6 +4,7 @@
 
 #include "fpu/x87_guest.h"
 #include "paging.h"
+#include "rhea/core/page_writers.h"
 
 namespace rhea::target::x86 {
 namespace {
@@ -67,9 +68,7 @@ std::uint8_t* host_pointer(const Cpu& cpu, core::hwaddr physical, bool write) {
         if (range->readonly)
             return nullptr;
         core::RamBlock* block = range->region->ram_block();
-        if (block == nullptr ||
-            (block->page_flags(range->region_offset + offset).load(std::memory_order_relaxed) &
-             core::RamBlock::kPageHasCode) != 0)
+        if (block == nullptr || !core::claim_page(*block, range->region_offset + offset, cpu.index))
             return nullptr;
     }
     return range->host + offset;

@@ -13,6 +13,7 @@ struct TcgOptions {
     bool check_interp = false; ///< check=interp: the interpreter in lockstep, for finding translator bugs
     bool interpret = false;    ///< interp=on: no host code at all
     bool count = false;        ///< count=on: counts the guest instructions that run (info jit), for a little time
+    bool one_thread_at_a_time = false; ///< thread=single: of the vCPUs' threads one runs, in turn
     std::size_t tb_size = 0;   ///< bytes of code memory; 0: default
 };
 

@@ -38,6 +38,11 @@ public:
     virtual unsigned index() const = 0;
     /// CLOCK_MONOTONIC-based guest time, nanoseconds (stops with the VM).
     virtual std::int64_t guest_ns() const = 0;
+    /// True: no other vCPU runs until this instruction is done, so that what it does in several steps is atomic. False: the
+    /// instruction will be started again so; the helper returns at once, with nothing changed.
+    virtual bool alone() { return true; }
+    /// PAUSE: the guest waits for another CPU in a loop.
+    virtual void spin() {}
 };
 
 enum class Access : std::uint8_t { kRead, kWrite, kExecute };

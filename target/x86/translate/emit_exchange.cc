@@ -20,6 +20,8 @@ void xchg(Translator &t) {
 void xchg_rax(Translator &t) {
     if (t.op(0).reg != kRax) {
         xchg(t);
+    } else if (t.insn.rep == RepKind::kRep && t.context.several_cpus) {
+        t.call(HelperId::pause, Type::kNone, {});
     }
 }
 

@@ -16,6 +16,7 @@ namespace rhea::target::x86 {
 struct TranslateContext {
     FeatureSet features;
     const tcg::GuestDescription *guest = nullptr;
+    bool several_cpus = false; ///< PAUSE is told to the host
 };
 
 /// Translates from fetch.page_offset on into `block`, whose mode and page_offset the caller has set and whose lists are
