@@ -85,6 +85,17 @@ void serialize_ram(Archive& archive, RamBlock& block) {
     }
 }
 
+/// CPUs are what CPUID has told the guest: as many, grouped alike.
+void check_topology(Archive& archive, const CpuTopology& cpus) {
+    const std::string ours = fmt::format("{},sockets={},dies={},cores={},threads={}", cpus.count(), cpus.sockets, cpus.dies,
+                                         cpus.cores, cpus.threads);
+    std::string stored = ours;
+    archive.field("smp", stored);
+    if (stored != ours) {
+        archive.fail(fmt::format("the saved machine was started with -smp {}, this one with -smp {}; use the same", stored, ours));
+    }
+}
+
 /// What the machine consists of; restoring into another one is refused by name.
 void check_devices(Archive& archive, const std::vector<std::unique_ptr<Device>>& devices) {
     std::string ours;
@@ -106,6 +117,7 @@ void check_devices(Archive& archive, const std::vector<std::unique_ptr<Device>>&
 void Machine::serialize(Archive& archive, bool with_ram) {
     MachineLockGuard lock;
     archive.section("machine", 1, [&](Archive& section) {
+        check_topology(section, config_.topology);
         check_devices(section, devices_);
         std::int64_t now = clocks_.virtual_ns();
         section.field("virtual_ns", now);

@@ -135,7 +135,14 @@ void Vm::reset_parked() {
     for (const auto& vcpu : machine_->vcpus()) {
         vcpu->synchronize();
     }
+    // Time stands still, so that all CPUs' time stamp counters start at once.
+    const auto set_clocks = [this](bool running) {
+        const core::MachineLockGuard lock;
+        machine_->clocks().set_running(running);
+    };
+    set_clocks(false);
     machine_->reset();
+    set_clocks(running());
     if (state_ == RunState::kShutdown || state_ == RunState::kInternalError) {
         state_ = RunState::kPaused;
     }
