@@ -43,15 +43,24 @@ Result<Value> cpus(Host& host, const Arguments&) {
     }
     return Value(std::move(list));
 }
-std::string print_cpus(const Value& result) {
+std::string print_cpus(const Host& host, const Value& result) {
     std::string text;
     for (const Value& cpu : result.as_list()) {
         const std::int64_t index = cpu["cpu-index"].as_integer();
-        text += fmt::format("{} CPU #{}: thread_id={}{}\n", index == 0 ? "*" : " ", index,
+        text += fmt::format("{} CPU #{}: thread_id={}{}\n", index == host.current_cpu ? "*" : " ", index,
                             cpu["thread-id"].as_integer(),
                             cpu["halted"].as_bool() ? " (halted)" : "");
     }
     return text;
+}
+
+Result<Value> choose_cpu(Host& host, const Arguments& arguments) {
+    const std::int64_t index = arguments.integer("index");
+    if (index < 0 || static_cast<std::size_t>(index) >= host.machine().vcpus().size()) {
+        return util::fail("invalid CPU index {}; info cpus lists them", index);
+    }
+    host.current_cpu = static_cast<unsigned>(index);
+    return Value(std::string());
 }
 
 Result<Value> registers(Host& host, const Arguments& arguments) {
@@ -61,8 +70,8 @@ Result<Value> registers(Host& host, const Arguments& arguments) {
         for (const auto& vcpu : vcpus) {
             if (arguments.flag("cpustate_all")) {
                 text += fmt::format("\nCPU#{}\n", vcpu->index());
-            } else if (vcpu->index() != 0) {
-                break;
+            } else if (vcpu->index() != host.current_cpu) {
+                continue;
             }
             text += vcpu->describe_registers();
         }
@@ -172,12 +181,13 @@ std::vector<Command> info_commands() {
         {"info status", "query-status", {}, "", "show the current VM status (running|paused)",
          status, print_status},
         {"info name", "query-name", {}, "", "show the current VM name", name, print_name},
-        {"info cpus", "query-cpus-fast", {}, "", "show infos for each CPU", cpus, print_cpus},
+        {"info cpus", "query-cpus-fast", {}, "", "show infos for each CPU", cpus, nullptr, print_cpus},
+        {"cpu", "", {{"index", ArgumentType::kInteger}}, "index", "set the default CPU (of info registers and x)", choose_cpu, nullptr},
         {"info registers",
          "",
          {{"cpustate_all", ArgumentType::kFlag, true, "a"}},
          "[-a]",
-         "show the cpu registers (-a: of all CPUs)",
+         "show the registers of the default CPU (-a: of all CPUs)",
          registers,
          nullptr},
         {"info mtree",

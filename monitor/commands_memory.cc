@@ -118,7 +118,7 @@ Result<Value> virtual_memory(Host& host, const Arguments& arguments) {
     }
     std::string text;
     host.with_parked_vcpus([&] {
-        core::Vcpu& vcpu = *host.machine().vcpus().front();
+        core::Vcpu& vcpu = *host.machine().vcpus()[host.current_cpu];
         const ReadItem read = [&](std::uint64_t address, void* to, unsigned size) {
             // Byte by byte: an item may lie on two pages.
             for (unsigned i = 0; i < size; ++i) {

@@ -173,6 +173,9 @@ std::string run_line(Host& host, std::string_view line) {
     if (!result) {
         return fmt::format("Error: {}\n", result.error().message());
     }
+    if (command->print_for) {
+        return command->print_for(host, *result);
+    }
     return command->print ? command->print(*result) : result->as_string();
 }
 

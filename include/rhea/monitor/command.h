@@ -59,6 +59,8 @@ struct Command {
     std::string_view help;
     util::Result<Value> (*run)(Host& host, const Arguments& arguments);
     std::string (*print)(const Value& result);  ///< null: a string result as it stands
+    /// Instead of `print`, where what people read depends on the monitor.
+    std::string (*print_for)(const Host& host, const Value& result) = nullptr;
 };
 
 /// All commands, those of `info` as "info NAME".

@@ -34,6 +34,9 @@ class Host {
     /// Runs `body` under the machine lock while every vCPU stands still with its registers readable.
     virtual void with_parked_vcpus(const std::function<void()>& body) = 0;
 
+    /// The CPU that commands about one CPU mean (`cpu N`).
+    unsigned current_cpu = 0;
+
     struct CpuThread {
         std::int64_t thread_id = 0;
         bool halted = false;

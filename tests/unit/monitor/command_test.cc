@@ -61,6 +61,7 @@ TEST_F(CommandTest, InfoSaysWhatIs) {
     EXPECT_EQ(run("info version"), "0.1\n");
     EXPECT_EQ(run("info name"), "guest\n");
     EXPECT_EQ(run("info cpus"), "* CPU #0: thread_id=4242 (halted)\n");
+    EXPECT_THAT(run("cpu 1"), HasSubstr("invalid CPU index 1"));
     EXPECT_EQ(run("info chardev"), "serial0: filename=pty:/dev/pts/3\n");
     EXPECT_EQ(run("info jit"), "jit counters\n");
     EXPECT_EQ(run("info kvm"), "kvm support: disabled\n");
