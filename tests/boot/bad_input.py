@@ -113,6 +113,7 @@ def cases(path, port):
         (["-kernl", "x"], ["-kernl", "-kernel"]),
         (["-kernel"], ["-kernel"]),
         (["-smp", "2,maxcpus=4"], ["-smp 2,maxcpus=4", "cpus=4"]),
+        (["-smp", "2", "-accel", "tcg,check=interp"], ["check=interp", "-smp 1"]),
         (["-drive", "file=x"], ["-drive", "disks"]),
         (["-d", "everything"], ["everything"]),
         (["-serial", "file:/does/not/exist"], ["/does/not/exist"]),

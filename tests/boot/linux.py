@@ -3,6 +3,7 @@
 
 Usage: linux.py EMULATOR KERNEL CPU RAM [COUNT]     COUNT boots in a row, each to `uname -a`
        linux.py EMULATOR KERNEL CPU RAM shell       a shell at a terminal, typed at
+       linux.py EMULATOR KERNEL CPU RAM smp=CPUS[,thread=single|multi][,count=COUNT]     with work for all of them
 KERNEL is a file of scripts/guest-material: vmlinuz, cloud-vmlinuz or cloud-vmlinux.
 """
 
@@ -15,9 +16,9 @@ from guest import Emulator, material, run
 SECONDS = 120
 
 
-def start(emulator, kernel, cpu, ram, append, terminal=False):
+def start(emulator, kernel, cpu, ram, append, terminal=False, accelerator="tcg", cpus=1):
     folder = material("kernel" if kernel == "vmlinuz" else "cloud-kernel", "initramfs")
-    return Emulator(emulator, "-M", "pc", "-accel", "tcg", "-cpu", cpu, "-m", ram, "-nographic",
+    return Emulator(emulator, "-M", "pc", "-accel", accelerator, "-smp", str(cpus), "-cpu", cpu, "-m", ram, "-nographic",
                     "-no-reboot", "-kernel", os.path.join(folder, kernel),
                     "-initrd", os.path.join(folder, "initramfs.cpio.gz"),
                     "-append", "console=ttyS0 " + append, terminal=terminal)
@@ -30,6 +31,25 @@ def boot(machine):
         guest.expect(r"Linux \(none\) [0-9][^\n]* x86_64 GNU/Linux", SECONDS)
         guest.expect_status(0, SECONDS)
     print(f"power-on to power-off: {time.monotonic() - began:.2f} s", flush=True)
+
+
+def several(machine, cpus, thread="multi", count="1"):
+    # The same sum as often as there are CPUs, side by side; then processes that come and go.
+    work = (f"for i in $(seq {cpus}); do (dd if=/dev/zero bs=64k count=64 2>/dev/null | md5sum; "
+            "for j in $(seq 20); do /bin/true; done) & done; wait")
+    for _ in range(int(count)):
+        began = time.monotonic()
+        with start(*machine, "quiet", terminal=True, accelerator=f"tcg,thread={thread}", cpus=cpus) as guest:
+            guest.expect(r"(~|/root) # ", SECONDS)
+            guest.send("nproc\r")
+            guest.expect(rf"\n{cpus}\r?\n", SECONDS)
+            guest.send(work + "; echo done=$((6*7))\r")
+            for _ in range(int(cpus)):
+                guest.expect(r"b5cfa9d6c8febd618f91ac2843d50a1c", SECONDS)  # of 4 MiB of zeros
+            guest.expect(r"done=42", SECONDS)
+            guest.send("poweroff\r")
+            guest.expect_status(0, SECONDS)
+        print(f"power-on to power-off: {time.monotonic() - began:.2f} s", flush=True)
 
 
 def shell(machine):
@@ -46,6 +66,9 @@ def main():
     machine, how = sys.argv[1:5], sys.argv[5] if len(sys.argv) > 5 else "1"
     if how == "shell":
         shell(machine)
+    elif how.startswith("smp="):
+        settings = dict(part.split("=") for part in how.split(","))
+        several(machine, settings.pop("smp"), **settings)
     else:
         for _ in range(int(how)):
             boot(machine)

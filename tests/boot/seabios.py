@@ -16,7 +16,7 @@ WITH_ACPI = "bios-256k.bin"  # the smaller image is built without the loader of 
 
 
 def boot(emulator, accelerator, path):
-    cpus = 2 if accelerator.startswith("kvm") else 1
+    cpus = 2
     with Emulator(emulator, "-M", "pc", "-accel", accelerator, "-m", "128", "-smp", str(cpus), "-bios", path,
                   "-nodefaults", "-display", "none", "-chardev", "stdio,id=d",
                   "-device", "isa-debugcon,iobase=0x402,chardev=d",

@@ -100,6 +100,50 @@ std::string name_of(const ::testing::TestParamInfo<Move> &info) {
 
 INSTANTIATE_TEST_SUITE_P(Machines, MoveTest, ::testing::ValuesIn(moves()), name_of);
 
+/// Several CPUs in the middle of their work (tests/guests/flat/smp.S): they go on elsewhere, and all comes out right.
+class SeveralCpus : public ::testing::TestWithParam<Move> {};
+
+TEST_P(SeveralCpus, GoOnTogether) {
+    const Move &move = GetParam();
+    if (!std::getenv("RHEA_TEST_GUESTS"))
+        GTEST_SKIP() << "RHEA_TEST_GUESTS names no folder of guests";
+    core::MachineConfig config = config_of(move.guest);
+    config.cpus = 2;
+    config.topology = {.cores = 2};
+    config.devices = {{"isa-debug-exit", {{"iobase", "0xf4"}, {"iosize", "4"}}}};
+    std::vector<std::uint8_t> state;
+    std::string console;
+    {
+        test::MachineRunner first(move.from, config);
+        ASSERT_EQ(first.error(), "");
+        first.start();
+        ASSERT_TRUE(first.serve_until([&] { return first.console.text().find("operations: passed") != std::string::npos; }))
+            << first.failure() << first.console.text();
+        first.pause();
+        console = first.console.text();
+        state = first.save();
+        ASSERT_EQ(first.error(), "");
+    }
+    core::MachineConfig other = config;
+    other.topology = {.sockets = 2};
+    test::MachineRunner wrong(move.to, other);
+    EXPECT_NE(wrong.restore(state).find("-smp 2,sockets=1,dies=1,cores=2,threads=1"), std::string::npos);
+
+    test::MachineRunner second(move.to, config);
+    ASSERT_EQ(second.error(), "");
+    ASSERT_EQ(second.restore(state), "");
+    second.start();
+    EXPECT_TRUE(second.serve_until([&] { return second.off.load(); })) << second.failure();
+    second.pause();
+    console += second.console.text();
+    EXPECT_EQ(second.exit_status, 33) << console;
+    EXPECT_NE(console.find("shootdown: passed\n"), std::string::npos) << console;
+}
+
+INSTANTIATE_TEST_SUITE_P(Machines, SeveralCpus,
+                         ::testing::Values(Move{"smp", "tcg", "tcg"}), // a software KVM does not get through this guest
+                         name_of);
+
 /// Reset reaches chips in the kernel: a guest that is reset starts as after power-on.
 class ResetTest : public ::testing::TestWithParam<const char *> {};
 

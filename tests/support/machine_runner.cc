@@ -41,11 +41,14 @@ MachineRunner::MachineRunner(const std::string &name, core::MachineConfig config
         }
     }
     machine->clocks().set_running(false);
-    vcpu().set_waker([this] {
-        const std::lock_guard lock(mutex_);
-        woken_ = true;
-        wake_.notify_all();
-    });
+    woken_.assign(machine->vcpus().size(), 0);
+    for (unsigned i = 0; i < woken_.size(); ++i) {
+        vcpu(i).set_waker([this, i] {
+            const std::lock_guard lock(mutex_);
+            woken_[i] = 1;
+            wake_.notify_all();
+        });
+    }
     machine->reset();
 }
 
@@ -59,13 +62,13 @@ void MachineRunner::request_shutdown(core::ShutdownCause, int status) {
     off = true;
 }
 
-void MachineRunner::loop() {
+void MachineRunner::loop(unsigned index) {
     while (!stop_ && !off) {
-        const core::VcpuExit exit = vcpu().run();
+        const core::VcpuExit exit = vcpu(index).run();
         if (std::holds_alternative<core::vcpu_exit::Halted>(exit)) {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [this] { return woken_ || stop_.load(); });
-            woken_ = false;
+            wake_.wait(lock, [&] { return woken_[index] || stop_.load(); });
+            woken_[index] = 0;
         } else if (!std::holds_alternative<core::vcpu_exit::Interrupted>(exit)) {
             const std::lock_guard lock(mutex_);
             const auto *error = std::get_if<core::vcpu_exit::InternalError>(&exit);
@@ -82,18 +85,23 @@ void MachineRunner::start() {
         const core::MachineLockGuard lock;
         machine->clocks().set_running(true);
     }
-    thread_ = std::thread([this] { loop(); });
+    for (unsigned i = 0; i < machine->vcpus().size(); ++i)
+        threads_.emplace_back([this, i] { loop(i); });
 }
 
 void MachineRunner::pause() {
-    if (!thread_.joinable())
+    if (threads_.empty())
         return;
     stop_ = true;
-    vcpu().request(core::kRequestExit);
-    thread_.join();
+    for (const auto &one : machine->vcpus())
+        one->request(core::kRequestExit);
+    for (std::thread &thread : threads_)
+        thread.join();
+    threads_.clear();
     const core::MachineLockGuard lock;
     machine->clocks().set_running(false);
-    vcpu().synchronize();
+    for (const auto &one : machine->vcpus())
+        one->synchronize();
 }
 
 bool MachineRunner::serve_until(const std::function<bool()> &done) {

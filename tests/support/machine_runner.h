@@ -1,4 +1,4 @@
-// A whole machine in a test: built by name and accelerator, its vCPU in a thread, its timers served by the test's thread.
+// A whole machine in a test: built by name and accelerator, its vCPUs in threads, its timers served by the test's thread.
 #pragma once
 #include "rhea/core/char_backend.h"
 #include "rhea/core/machine.h"
@@ -34,11 +34,11 @@ public:
     ~MachineRunner() override;
     const std::string &error() const { return error_; }
 
-    core::Vcpu &vcpu() { return *machine->vcpus().front(); }
+    core::Vcpu &vcpu(unsigned index = 0) { return *machine->vcpus()[index]; }
     void start();
-    /// The vCPU outside guest code, the clocks stopped.
+    /// The vCPUs outside guest code, the clocks stopped.
     void pause();
-    /// Serves timers until `done`, for at most a minute; false: it was not, or the vCPU failed (failure()).
+    /// Serves timers until `done`, for at most a minute; false: it was not, or a vCPU failed (failure()).
     bool serve_until(const std::function<bool()> &done);
     std::string failure();
 
@@ -56,14 +56,14 @@ public:
     std::atomic<int> exit_status{0};
 
 private:
-    void loop();
+    void loop(unsigned index);
 
     std::string error_, failure_;
-    std::thread thread_;
+    std::vector<std::thread> threads_;
     std::atomic<bool> stop_{false}, failed_{false};
     std::mutex mutex_;
     std::condition_variable wake_;
-    bool woken_ = false;
+    std::vector<char> woken_; ///< by vCPU
 };
 
 } // namespace rhea::test
