@@ -332,7 +332,8 @@ void TcgVcpu::log_block(const ir::Block &block, const TranslationBlock *tb, std:
         util::log_write(util::kLogInAsm, "{}", text);
     }
     if (tb && tb->entry && util::log_enabled_at(util::kLogOutAsm, pc))
-        util::log_write(util::kLogOutAsm, "OUT: {:016x} [size={}]\n{}\n", pc, tb->code_size, generator_->disassemble(*tb));
+        util::log_write(util::kLogOutAsm, "OUT: {:016x} [size={}] at {}\n{}\n", pc, tb->code_size,
+                        fmt::ptr(tb->entry), generator_->disassemble(*tb));
 }
 
 } // namespace rhea::accel

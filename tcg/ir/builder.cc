@@ -71,6 +71,8 @@ constexpr std::uint8_t fold_when(Op op, const OpTraits& traits) {
         case Op::f_ror:
         case Op::f_rcl:
         case Op::f_rcr:
+        case Op::v_join:
+        case Op::v_high:
             return kFoldAlways;
         default:
             return (traits.bits & kOpPure) != 0 && !is_vector_op(op) ? kFoldKnown : kFoldNever;

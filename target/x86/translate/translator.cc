@@ -86,6 +86,19 @@ ValueId Translator::masked(ValueId offset64, unsigned size) {
     return size == 8 ? offset64 : b.zext(b.trunc(offset64, tcg::int_type(size)), Type::kI64);
 }
 
+ValueId Translator::sum(Type type, ValueId base, ValueId index) {
+    const MemRef &m = insn.mem;
+    for (const Sum &known : sums_) {
+        if (known.base == base && known.index == index && known.scale == m.scale && known.disp == m.disp) {
+            return known.value;
+        }
+    }
+    const ValueId value = b.emit(Op::lea, type, {base, index}, m.scale, static_cast<std::uint64_t>(m.disp));
+    sums_[1] = sums_[0];
+    sums_[0] = {base, index, value, m.scale, m.disp};
+    return value;
+}
+
 ValueId Translator::effective_offset() {
     if (mem_offset_ != kNoValue) {
         return mem_offset_;
@@ -105,8 +118,7 @@ ValueId Translator::effective_offset() {
     } else if (m.base == kNoReg) {
         value = b.add_imm(b.shl_imm(reg(m.index, bytes), m.scale), m.disp);
     } else {
-        value = b.emit(Op::lea, type, {reg(m.base, bytes), reg(m.index, bytes)}, m.scale,
-                       static_cast<std::uint64_t>(m.disp));
+        value = sum(type, reg(m.base, bytes), reg(m.index, bytes));
     }
     if (size == 2) {
         value = b.trunc(value, Type::kI16);

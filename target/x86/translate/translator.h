@@ -153,6 +153,16 @@ private:
     bool direct_target(std::int64_t target) const;
     void set_ended() { ended_ = true; }
 
+    ValueId sum(Type type, ValueId base, ValueId index);
+
+    /// The last sums of two registers: instructions that follow one another often name the same element.
+    struct Sum {
+        ValueId base = kNoValue, index = kNoValue, value = kNoValue;
+        std::uint8_t scale = 0;
+        std::int64_t disp = 0;
+    };
+    Sum sums_[2];
+
     const bool single_mode_;
     bool sti_ = false, after_sti_ = false, together_ = false, ended_ = false;
     ValueId mem_offset_ = kNoValue, mem_linear_ = kNoValue, zero_ = kNoValue;

@@ -86,6 +86,10 @@ constexpr bool has_name(Op op, std::uint16_t bits) {
     case Op::get:
     case Op::set:
     case Op::set_flags:
+    case Op::v_from_i32:
+    case Op::v_from_i64:
+    case Op::br_cc:
+    case Op::br_nz:
     case Op::call:
     case Op::mulhu:
     case Op::mulhs:
@@ -139,7 +143,10 @@ void Analysis::run(const ir::Block &block, const GuestDescription &guest, const 
     if (const std::size_t count = block.insts.size(); values.size() < count) {
         values.resize(count + count / 2);
         flags_at.resize(count + count / 2);
+        members.resize(count + count / 2);
     }
+    groups.clear();
+    close_groups();
     name_values();
     mark_uses();
 }
@@ -156,6 +163,7 @@ ValueId Analysis::carry_source(ValueId f) const {
 void Analysis::name_values() {
     slot_value_.assign(layout_->slots.size(), kNoValue);
     linked_.clear();
+    vector_moves_.clear();
     // Local pointers: what is stored below could otherwise be the vectors' own, for all that the compiler knows.
     const Inst *const insts = block_->insts.data();
     Value *const vals = values.data();
@@ -190,6 +198,11 @@ void Analysis::name_values() {
             if (add.op == Op::add && add.type == Type::kI64 && vals[a].flags_of == kNoValue &&
                 insts[add.args[1]].op == Op::konst && fits_int32(insts[add.args[1]].imm))
                 vals[a].lazy = true;
+            if (inst.op == Op::ld || inst.op == Op::st)
+                join_group(i, inst);
+            if (inst.op == Op::st && (insts[vals[inst.args[1]].root].op == Op::v_to_i32 || insts[vals[inst.args[1]].root].op == Op::v_to_i64) &&
+                insts[vals[inst.args[1]].root].type == inst.type)
+                vector_moves_.push_back(vals[inst.args[1]].root);
             continue;
         }
         if (bits & ir::kOpFlagsResult) {
@@ -218,7 +231,15 @@ void Analysis::name_values() {
         }
         case Op::set: slot_values[inst.aux] = vals[inst.args[0]].root; break;
         case Op::set_flags: flags = vals[inst.args[0]].root; break;
+        case Op::v_from_i32:
+        case Op::v_from_i64:
+            if (i != 0 && inst.args[0] == i - 1 && insts[i - 1].op == Op::ld && type_bytes(insts[i - 1].type) == (inst.op == Op::v_from_i32 ? 4 : 8))
+                vector_moves_.push_back(i - 1);
+            break;
+        case Op::br_cc:
+        case Op::br_nz: note_exit(); break;
         case Op::call: {
+            close_groups();
             const std::uint16_t written = guest_->helpers[inst.aux].flags;
             if (written & (kHelperVector | kHelperWritesSlots)) {
                 for (Slot slot = 0; slot < slot_value_.size(); ++slot) {
@@ -251,11 +272,23 @@ void Analysis::name_values() {
         }
     }
     exit_count = exits;
+    settle_vector_moves();
     for (const ValueId i : linked_) {
         Value &value = vals[i];
         value.lazy = false;
         if (insts[i].op == Op::and_ && value.references == 1 && insts[value.flags_of].op == Op::f_logic)
             value.test_only = true;
+    }
+}
+
+/// Moves between memory and vector registers that need no integer register: nobody else wants the integer.
+void Analysis::settle_vector_moves() {
+    for (const ValueId i : vector_moves_) {
+        Value &value = values[i];
+        if (value.references != 1)
+            continue;
+        value.through_vector = true;
+        value.lazy = block_->insts[i].op != Op::ld; // whoever uses it uses the vector
     }
 }
 

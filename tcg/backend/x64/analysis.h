@@ -7,6 +7,7 @@
 #include "rhea/tcg/ir.h"
 #include "tcg/backend/x64/layout.h"
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -47,8 +48,9 @@ struct Value {
     ValueId pair = kNoValue;         ///< mul next to its mulh, divu/divs next to second
     bool lazy = false;               ///< i64 add of a constant used as address: computed where needed
     bool test_only = false;          ///< and_ that only its flags use
-    bool eager = false;              ///< f_cmp and tests: emit the compare here
-    bool carry_needed = false;       ///< hard flags: the carry is to be kept when the host's flags go
+    bool eager : 1 = false;          ///< f_cmp and tests: emit the compare here
+    bool carry_needed : 1 = false;   ///< hard flags: the carry is to be kept when the host's flags go
+    bool through_vector : 1 = false; ///< v_to_*: its store takes the vector register; ld: for the v_from_* behind it
     // ---- while emitting
     enum class Place : std::uint8_t { kNone, kGpr, kSlot, kSpill, kConst, kLazy, kXmm, kVectorSpill };
     Place place = Place::kNone;
@@ -62,9 +64,25 @@ struct Value {
 
 static_assert(sizeof(Value) == 64); // one cache line, written for each instruction
 
+/// Loads and stores off one base that share one TLB check: the first one checks the whole range. See shared_checks.cc.
+struct AccessGroup {
+    std::int64_t low = 0, high = 0;  ///< bytes from the base, high exclusive
+    std::uint32_t first = 0, last = 0; ///< IR indices of its members
+    bool write = false;              ///< the check is one for writing
+    bool shared() const { return first != last; }
+};
+
+/// A load's or store's place in its group.
+struct GroupMember {
+    std::uint32_t group;
+    std::int64_t offset;             ///< from the group's base
+};
+
 struct Analysis {
-    std::vector<Value> values;       ///< these two may be longer than the block
+    std::vector<Value> values;       ///< these three may be longer than the block
     std::vector<ValueId> flags_at;   ///< by instruction: the guest's flags there (kNoValue: as the state has them)
+    std::vector<GroupMember> members; ///< by instruction, of loads and stores only
+    std::vector<AccessGroup> groups;
     std::uint32_t exit_count = 0;    ///< direct exits
     std::uint32_t last_x87 = 0;      ///< index of the last op on the host's x87 registers
     bool entry_flags_used = false;   ///< someone looks at the flags that the block was entered with
@@ -80,6 +98,23 @@ struct Analysis {
     ValueId carry_source(ValueId f) const;
 
 private:
+    /// What addresses are told apart by: a value, or two with a scale; and a distance from it.
+    struct Base {
+        ValueId value = kNoValue, index = kNoValue;
+        unsigned scale = 0;
+        bool operator==(const Base &) const = default;
+    };
+    struct OpenGroup {
+        Base base;
+        std::uint32_t group = 0;
+        bool left_since = false;     ///< the block may have been left since the group's first access
+    };
+    void settle_vector_moves();
+    Base base_of(ValueId address, std::int64_t &offset) const;
+    void join_group(ValueId i, const Inst &inst);
+    void close_groups() { open_count_ = 0; }
+    void note_exit();
+
     void name_values();
     void mark_uses();
     void link_flags(ValueId f, const Inst &inst);
@@ -98,6 +133,10 @@ private:
     std::vector<ValueId> slot_value_;
     std::vector<std::uint32_t> next_touch_;
     std::vector<ValueId> linked_;    ///< whose flags_of is set
+    std::vector<ValueId> vector_moves_; ///< loads and v_to_* that may be through_vector
+    static constexpr unsigned kOpenGroups = 4;
+    std::array<OpenGroup, kOpenGroups> open_{}; ///< the newest last
+    unsigned open_count_ = 0;
 };
 
 /// Flags that cannot be recomputed from their operands without another flags value's carry.

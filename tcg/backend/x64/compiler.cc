@@ -158,6 +158,9 @@ void BlockCompiler::begin(const ir::Block &block) {
     xmm_value_.fill(kNoValue);
     spill_owner_.fill(kNoValue);
     vector_spill_owner_.fill(kNoValue);
+    reg_group_.fill(-1);
+    group_spill_owner_.fill(-1);
+    checks_.assign(analysis_.groups.size(), {});
     slot_value_.assign(layout_.slots.size(), kNoValue);
     cold_.clear();
     desc_bytes_.clear();

@@ -86,6 +86,18 @@ private:
         ValueId value = kNoValue;
         FlagMask mask = 0;
     };
+    /// Where a group's addend is (shared_checks.cc).
+    struct SharedCheck {
+        enum class Place : std::uint8_t { kNone, kGpr, kSpill };
+        Place place = Place::kNone;
+        std::uint8_t where = 0;      ///< register or spill
+        std::uint8_t aligned = 0;    ///< an access of so many bytes at aligned_offset was aligned; 0: none
+        std::int64_t aligned_offset = 0;
+        bool in_spill(unsigned n) const { return place == Place::kSpill && where == n; }
+    };
+    struct LiveAddends {
+        std::uint32_t registers = 0, spills = 0;
+    };
     /// A guest address as a host addressing mode: [base + disp].
     struct GuestAddress {
         Gpr base = Gpr::rax;
@@ -97,6 +109,17 @@ private:
         std::int32_t disp = 0;
         Gpr temp = Gpr::rax;
         const std::uint8_t *thunk = nullptr;
+    };
+    /// A load or store before its code: its registers, and what part it has in its group.
+    struct MemoryAccess {
+        GuestAddress address;
+        Gpr t1 = Gpr::rax;           ///< gets the addend, or has it
+        Gpr t2 = Gpr::rax;           ///< for the check; free behind it
+        std::uint32_t group = 0;
+        unsigned bytes = 0;
+        std::int64_t offset = 0;
+        bool follows = false;        ///< another one's check holds
+        bool leads = false;          ///< its check holds for others
     };
     /// What an access's inline check leaves: [base + addend + disp].
     struct HostAccess {
@@ -221,10 +244,20 @@ private:
     void emit_insert(ValueId i, unsigned bytes);
     void emit_lazy(ValueId v, Gpr dst);
 
+    // ---- shared_checks.cc
+    void evict_addend(Gpr r);
+    bool holds_addend(Gpr r) const;
+    void forget_addend(Gpr r);
+    void keep_addend(std::uint32_t group, Gpr r);
+    bool use_addend(std::uint32_t group, Gpr &out);
+    LiveAddends live_addends() const;
+    void drop_addends(const LiveAddends &live);
+
     // ---- emit_memory.cc, emit_atomics.cc
     GuestAddress guest_address(ValueId v);
-    HostAccess check_access(const GuestAddress &address, unsigned bytes, bool write, unsigned mem_flags, Gpr t1, Gpr t2,
-                            std::size_t cold);
+    HostAccess check_access(const GuestAddress &address, unsigned bytes, bool write, Gpr t1, Gpr t2, std::size_t cold);
+    MemoryAccess begin_access(ValueId i, unsigned bytes);
+    Mem check_member(const MemoryAccess &access, bool write, unsigned mem_flags, std::size_t cold);
     void put_address(const SlowAccess &slow);
     void emit_atomic(ValueId i);
     void emit_compare_exchange(ValueId i);
@@ -299,6 +332,9 @@ private:
     std::array<ValueId, kXmmCount> xmm_value_{};
     std::array<ValueId, kSpills> spill_owner_{};
     std::array<ValueId, kVectorSpills> vector_spill_owner_{};
+    std::array<std::int32_t, kGprCount> reg_group_{}; ///< whose addend a register holds, or -1
+    std::array<std::int32_t, kGroupSpills> group_spill_owner_{};
+    std::vector<SharedCheck> checks_;   ///< by group
     std::vector<ValueId> slot_value_;   ///< value that a slot is known to hold
     std::vector<Cold> cold_;
     ByteBuffer desc_bytes_, record_bytes_;

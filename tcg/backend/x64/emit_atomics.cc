@@ -51,7 +51,7 @@ void BlockCompiler::emit_atomic(ValueId i) {
     const std::size_t cold = cold_.size();
     cold_.emplace_back();
     const SlowAccess slow{address.base, address.disp, t2, thunks_.atomic};
-    const HostAccess access = check_access(address, bytes, true, atomic.aux, t1, t2, cold);
+    const HostAccess access = check_access(address, bytes, true, t1, t2, cold);
     if (direct) {
         load_loc(t2, operand, bytes);
         if (op == Op::atomic_add) {
@@ -93,13 +93,14 @@ void BlockCompiler::emit_atomic(ValueId i) {
         }
     }
     a().bind(cold_[cold].back);
-    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_atomic(slow, op, bytes, operand, {});
         c.record(plan);
         c.resume_x87(reload);
         if (wanted)
             c.a().mov(8, old, state_mem(c.layout_.spill(kDataSpill)));
+        c.drop_addends(addends);
         c.a().jmp(self.back);
     });
     low_part_ = false;
@@ -127,7 +128,7 @@ void BlockCompiler::emit_compare_exchange(ValueId i) {
     const std::size_t cold = cold_.size();
     cold_.emplace_back();
     const SlowAccess slow{address.base, address.disp, t2, thunks_.atomic};
-    const HostAccess access = check_access(address, bytes, true, atomic.aux, t1, t2, cold);
+    const HostAccess access = check_access(address, bytes, true, t1, t2, cold);
     const Gpr d = to_rax ? Gpr::rax : t2;
     if (to_rax) {
         a().lock();
@@ -146,12 +147,13 @@ void BlockCompiler::emit_compare_exchange(ValueId i) {
             a().mov(wide(bytes), t2, t2);
     }
     a().bind(cold_[cold].back);
-    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_atomic(slow, Op::atomic_cmpxchg, bytes, expected, desired);
         c.record(plan);
         c.resume_x87(reload);
         c.a().mov(8, d, state_mem(c.layout_.spill(kDataSpill)));
+        c.drop_addends(addends);
         c.a().jmp(self.back);
     });
     low_part_ = false;

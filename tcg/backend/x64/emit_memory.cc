@@ -18,22 +18,75 @@ BlockCompiler::GuestAddress BlockCompiler::guest_address(ValueId v) {
 }
 
 /// Afterwards t1 holds the addend. Nothing is emitted here that the slow path would have to do too.
-BlockCompiler::HostAccess BlockCompiler::check_access(const GuestAddress &address, unsigned bytes, bool write,
-                                                      unsigned mem_flags, Gpr t1, Gpr t2, std::size_t cold) {
-    Label &slow = cold_[cold].entry;
+BlockCompiler::HostAccess BlockCompiler::check_access(const GuestAddress &address, unsigned bytes, bool write, Gpr t1, Gpr t2,
+                                                      std::size_t cold) {
     clobber();
     Gpr ea = address.base;
     if (address.disp != 0) {
         a().lea(8, t2, ptr(address.base, address.disp));
         ea = t2;
     }
-    if (mem_flags & kMemAlign16) {
-        a().test(1, ea, bytes - 1);
-        a().jcc(Cond::kNE, slow);
-    }
     a().tlb_check(t1, t2, ea, Layout::window(write ? kWriteTagOffset : kReadTagOffset), Layout::window(kAddendOffset),
-                  static_cast<std::int32_t>(4096 - bytes), slow);
+                  static_cast<std::int32_t>(4096 - bytes), cold_[cold].entry);
     return {ptr(address.base, t1, 1, address.disp)};
+}
+
+/// Registers for a load or store; nothing may move values between this and the access's safe point.
+BlockCompiler::MemoryAccess BlockCompiler::begin_access(ValueId i, unsigned bytes) {
+    MemoryAccess access;
+    access.address = guest_address(inst(i).args[0]);
+    access.bytes = bytes;
+    access.group = analysis_.members[i].group;
+    access.offset = analysis_.members[i].offset;
+    const AccessGroup &group = analysis_.groups[access.group];
+    access.follows = group.first != i && use_addend(access.group, access.t1);
+    if (!access.follows)
+        access.t1 = temp();
+    access.leads = !access.follows && group.last > i;
+    const SharedCheck &check = checks_[access.group];
+    const bool aligned = check.aligned >= bytes && (access.offset - check.aligned_offset) % bytes == 0;
+    const bool test = (inst(i).aux & kMemAlign16) != 0 && !aligned && access.address.disp % static_cast<std::int32_t>(bytes) != 0;
+    access.t2 = access.follows && !test ? access.t1 : temp();
+    return access;
+}
+
+/// The inline check of a load or store, and where memory is then.
+Mem BlockCompiler::check_member(const MemoryAccess &access, bool write, unsigned mem_flags, std::size_t cold) {
+    Label &slow = cold_[cold].entry;
+    const GuestAddress &address = access.address;
+    SharedCheck &check = checks_[access.group];
+    clobber();
+    if ((mem_flags & kMemAlign16) != 0) {
+        const unsigned bytes = access.bytes;
+        if (!(check.aligned >= bytes && (access.offset - check.aligned_offset) % bytes == 0)) {
+            Gpr ea = address.base;
+            if (address.disp % static_cast<std::int32_t>(bytes) != 0) {
+                a().lea(8, access.t2, ptr(address.base, address.disp));
+                ea = access.t2;
+            }
+            a().test(1, ea, bytes - 1);
+            a().jcc(Cond::kNE, slow);
+        }
+        // The slow path of one that is not does not come back.
+        check.aligned = static_cast<std::uint8_t>(bytes);
+        check.aligned_offset = access.offset;
+    }
+    const Mem mem = ptr(address.base, access.t1, 1, address.disp);
+    if (access.follows) {
+        a().test(8, access.t1, access.t1);
+        a().jcc(Cond::kE, slow);
+        return mem;
+    }
+    if (!access.leads) {
+        check_access(address, access.bytes, write, access.t1, access.t2, cold);
+        return mem;
+    }
+    const AccessGroup &group = analysis_.groups[access.group];
+    const auto to_low = static_cast<std::int32_t>(group.low - access.offset);
+    check_access({address.base, address.disp + to_low}, static_cast<unsigned>(group.high - group.low), group.write,
+                 access.t1, access.t2, cold);
+    keep_addend(access.group, access.t1);
+    return mem;
 }
 
 void BlockCompiler::put_address(const SlowAccess &slow) {
@@ -50,45 +103,53 @@ void BlockCompiler::emit_ld(ValueId i) {
     const Inst &load = inst(i);
     const unsigned bytes = type_bytes(load.type);
     const unsigned log2 = static_cast<unsigned>(std::countr_zero(bytes));
-    const GuestAddress address = guest_address(load.args[0]);
+    const MemoryAccess access = begin_access(i, bytes);
     const std::size_t cold = cold_.size();
     cold_.emplace_back();
-    const Gpr t1 = temp();
-    const Gpr t2 = temp();
     const bool write = (load.aux & kMemWriteIntent) != 0;
-    const SlowAccess slow{address.base, address.disp, t2, thunks_.load[log2][load.aux & 3]};
+    const SlowAccess slow{access.address.base, access.address.disp, access.t2, thunks_.load[log2][load.aux & 3]};
     const Mem data = state_mem(layout_.spill(kDataSpill));
-    if (is_vector(load.type)) {
-        const bool wide = load.type == Type::kV256;
-        const Xmm d = dest_xmm(i);
+    const bool through_vector = val(i).through_vector;
+    if (is_vector(load.type) || through_vector) {
+        const ValueId v = through_vector ? i + 1 : i;
+        const Xmm d = dest_xmm(v);
+        const auto fetch = [d, bytes](BlockCompiler &c, const Mem &from) {
+            if (bytes == 8)
+                c.a().vmovq(d, from);
+            else if (bytes == 4)
+                c.a().vmovd(d, from);
+            else
+                c.load_vector(bytes == 32, d, from);
+        };
         const SafePointPlan plan = safe_point();
-        const HostAccess access = check_access(address, bytes, write, load.aux, t1, t2, cold);
-        load_vector(wide, d, access.mem);
-        bind_xmm(i, d);
-        set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
+        fetch(*this, check_member(access, write, load.aux, cold));
+        bind_xmm(v, d);
+        set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
             c.a().bind(self.entry);
             c.put_address(slow);
             c.a().call(slow.thunk);
             c.record(plan);
             c.resume_x87(reload);
-            c.load_vector(wide, d, data);
+            fetch(c, data);
+            c.drop_addends(addends);
             c.a().jmp(self.back);
         });
         a().bind(cold_[cold].back);
         return;
     }
-    // Into the hint, the low part of a register that stays, or where the addend was.
-    Gpr d = t1;
+    // Into the hint, the low part of a register that stays, or a register of the check's.
+    Gpr d = access.leads ? access.t2 : access.t1;
     bool part = false;
     const Value &value = val(i);
     if (value.hint >= 0 && claim(gpr(static_cast<unsigned>(value.hint)), i)) {
         d = gpr(static_cast<unsigned>(value.hint));
-    } else if (value.low_hint >= 0) {
-        const Gpr p = gpr(static_cast<unsigned>(value.low_hint));
-        if (low_part_free(value, p)) {
-            d = p;
-            part = true;
-        }
+    } else if (value.low_hint >= 0 && low_part_free(value, gpr(static_cast<unsigned>(value.low_hint)))) {
+        d = gpr(static_cast<unsigned>(value.low_hint));
+        part = true;
+    } else if (access.follows && analysis_.groups[access.group].last > i) {
+        d = alloc_gpr();
+    } else if (access.follows) {
+        forget_addend(access.t1);
     }
     const auto fetch = [d, part, bytes](Assembler &a, const Mem &from) {
         if (part || bytes >= 4)
@@ -97,17 +158,17 @@ void BlockCompiler::emit_ld(ValueId i) {
             a.movzx(bytes, d, from);
     };
     const SafePointPlan plan = safe_point(); // after everything that moves values
-    const HostAccess access = check_access(address, bytes, write, load.aux, t1, t2, cold);
-    fetch(a(), access.mem);
+    fetch(a(), check_member(access, write, load.aux, cold));
     low_part_ = part;
     finish(i, d);
-    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_address(slow);
         c.a().call(slow.thunk);
         c.record(plan);
         c.resume_x87(reload);
         fetch(c.a(), data);
+        c.drop_addends(addends);
         c.a().jmp(self.back);
     });
     a().bind(cold_[cold].back);
@@ -117,12 +178,13 @@ void BlockCompiler::emit_st(ValueId i) {
     const Inst &store = inst(i);
     const unsigned bytes = type_bytes(store.type);
     const unsigned log2 = static_cast<unsigned>(std::countr_zero(bytes));
-    const bool vector = is_vector(store.type), wide = store.type == Type::kV256;
     const ValueId v = store.args[1];
+    const bool through_vector = val(resolve(v)).through_vector;
+    const bool vector = is_vector(store.type) || through_vector;
     Loc from;
     Xmm x = Xmm::xmm0;
     if (vector) {
-        x = use_xmm(v);
+        x = use_xmm(through_vector ? inst(resolve(v)).args[0] : v);
     } else {
         from = loc_of(v);
         const bool immediate = from.kind == Loc::Kind::kImm &&
@@ -130,27 +192,33 @@ void BlockCompiler::emit_st(ValueId i) {
         if (from.kind != Loc::Kind::kGpr && !immediate)
             from = Loc::of(use_gpr(v));
     }
-    const GuestAddress address = guest_address(store.args[0]);
+    const MemoryAccess access = begin_access(i, bytes);
     const std::size_t cold = cold_.size();
     cold_.emplace_back();
-    const Gpr t1 = temp();
-    const Gpr t2 = temp();
     const SafePointPlan plan = safe_point();
-    const HostAccess access = check_access(address, bytes, true, store.aux, t1, t2, cold);
+    const auto put_vector = [x, bytes](BlockCompiler &c, const Mem &to) {
+        if (bytes == 8)
+            c.a().vmovq(to, x);
+        else if (bytes == 4)
+            c.a().vmovd(to, x);
+        else
+            c.store_vector(bytes == 32, to, x);
+    };
+    const Mem to = check_member(access, true, store.aux, cold);
     if (vector)
-        store_vector(wide, access.mem, x);
+        put_vector(*this, to);
     else if (from.kind == Loc::Kind::kGpr)
-        a().mov(bytes, access.mem, from.gpr);
+        a().mov(bytes, to, from.gpr);
     else
-        a().mov(bytes, access.mem, static_cast<std::int32_t>(from.imm));
+        a().mov(bytes, to, static_cast<std::int32_t>(from.imm));
     a().bind(cold_[cold].back);
-    const SlowAccess slow{address.base, address.disp, t2, thunks_.store[log2][store.aux & 3]};
-    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
+    const SlowAccess slow{access.address.base, access.address.disp, access.t2, thunks_.store[log2][store.aux & 3]};
+    set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_address(slow);
         const std::int32_t data = c.layout_.spill(kDataSpill);
         if (vector)
-            c.store_vector(wide, state_mem(data), x);
+            put_vector(c, state_mem(data));
         else if (from.kind == Loc::Kind::kGpr)
             c.a().mov(8, state_mem(data), from.gpr);
         else
@@ -158,6 +226,7 @@ void BlockCompiler::emit_st(ValueId i) {
         c.a().call(slow.thunk);
         c.record(plan);
         c.resume_x87(reload);
+        c.drop_addends(addends);
         c.a().jmp(self.back);
     });
 }
@@ -171,17 +240,18 @@ void BlockCompiler::emit_check_w(ValueId i) {
     const Gpr t1 = temp();
     const Gpr t2 = temp();
     const SafePointPlan plan = safe_point();
-    check_access(address, bytes, true, check.aux, t1, t2, cold);
+    check_access(address, bytes, true, t1, t2, cold);
     a().bind(cold_[cold].back);
     const SlowAccess slow{address.base, address.disp, t2, thunks_.probe_write};
     const unsigned flags = check.aux;
-    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_address(slow);
         c.a().mov(4, state_mem(c.layout_.spill(kArgSpill + 1)), static_cast<std::int32_t>(bytes | flags << 8));
         c.a().call(slow.thunk);
         c.record(plan);
         c.resume_x87(reload);
+        c.drop_addends(addends);
         c.a().jmp(self.back);
     });
 }

@@ -131,6 +131,8 @@ struct VectorEmitters : ImplicitRegisterRows {
         c.bind_xmm(i, d);
     }
     static void from_int(BlockCompiler &c, ValueId i, unsigned bytes) {
+        if (c.val(c.resolve(c.inst(i).args[0])).through_vector)
+            return; // the load has put it here
         const Gpr x = c.use_gpr(c.inst(i).args[0]);
         const Xmm d = c.dest_xmm(i);
         if (bytes == 8)
@@ -140,6 +142,8 @@ struct VectorEmitters : ImplicitRegisterRows {
         c.bind_xmm(i, d);
     }
     static void to_int(BlockCompiler &c, ValueId i, unsigned bytes) {
+        if (c.val(i).through_vector)
+            return; // its store looks at the vector
         Mem m;
         const bool memory = c.xmm_mem(c.inst(i).args[0], m);
         const Xmm x = memory ? Xmm::xmm0 : c.use_xmm(c.inst(i).args[0]);

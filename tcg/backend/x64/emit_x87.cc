@@ -53,11 +53,11 @@ void BlockCompiler::emit_x87_ld(ValueId i) {
     const Gpr t1 = temp();
     const Gpr t2 = temp();
     const SafePointPlan plan = safe_point();
-    const HostAccess access = check_access(address, bytes, false, 0, t1, t2, cold);
+    const HostAccess access = check_access(address, bytes, false, t1, t2, cold);
     a().x87(opcode, access.mem);
     a().bind(cold_[cold].back);
     const SlowAccess slow{address.base, address.disp, t2, thunks_.x87_read};
-    set_cold(cold, [=](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_address(slow);
         c.a().mov(8, state_mem(c.layout_.spill(kArgSpill + 1)), static_cast<std::int32_t>(bytes));
@@ -65,6 +65,7 @@ void BlockCompiler::emit_x87_ld(ValueId i) {
         c.record(plan);
         c.resume_x87(true);
         c.a().x87(opcode, state_mem(c.layout_.spill(kDataSpill)));
+        c.drop_addends(addends);
         c.a().jmp(self.back);
     });
 }
@@ -80,11 +81,11 @@ void BlockCompiler::emit_x87_st(ValueId i) {
     const Gpr t1 = temp();
     const Gpr t2 = temp();
     const SafePointPlan plan = safe_point();
-    const HostAccess access = check_access(address, bytes, true, 0, t1, t2, cold);
+    const HostAccess access = check_access(address, bytes, true, t1, t2, cold);
     a().x87(opcode, access.mem);
     a().bind(cold_[cold].back);
     const SlowAccess slow{address.base, address.disp, t2, thunks_.probe_write};
-    set_cold(cold, [=, reload = x87_reload()](BlockCompiler &c, Cold &self) {
+    set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.put_address(slow);
         c.a().mov(8, state_mem(c.layout_.spill(kArgSpill + 1)), static_cast<std::int32_t>(bytes));
@@ -96,6 +97,7 @@ void BlockCompiler::emit_x87_st(ValueId i) {
         c.a().call(c.thunks_.x87_write);
         c.record(plan);
         c.resume_x87(reload);
+        c.drop_addends(addends);
         c.a().jmp(self.back);
     });
 }

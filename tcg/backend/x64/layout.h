@@ -32,7 +32,9 @@ constexpr bool is_scratch(Gpr r) { return (kScratchMask & bit(r)) != 0; }
 inline constexpr Slot kNoSlot = 0xffff;
 
 /// VcpuCold::spill[0 .. kSpills) belongs to values; the rest carries arguments to thunks.
-inline constexpr unsigned kSpills = 26;
+inline constexpr unsigned kSpills = 22;
+inline constexpr unsigned kFirstGroupSpill = 22; ///< and the next three: addends of groups, shared_checks.cc
+inline constexpr unsigned kGroupSpills = 4;
 inline constexpr unsigned kArgSpill = 26;  ///< 26: address or first argument, 27: second
 inline constexpr unsigned kDataSpill = 28; ///< 28, 29: a value going to or coming from a slow path; 30: third
 inline constexpr unsigned kVectorSpills = 12; ///< the last four of VcpuCold::vector_spill hold xmm12..15 in thunks

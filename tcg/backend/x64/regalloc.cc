@@ -24,10 +24,11 @@ bool BlockCompiler::free_gpr(Gpr &out) {
         if (locked_ & bit(r))
             continue;
         const ValueId v = reg_value_[code(r)];
-        if (live(v))
+        if (live(v) || holds_addend(r))
             continue;
         if (v != kNoValue)
             unbind(v);
+        reg_group_[code(r)] = -1;
         out = r;
         return true;
     }
@@ -50,12 +51,17 @@ Gpr BlockCompiler::alloc_gpr() {
         lock(r);
         return r;
     }
-    // Evict what only keeps flags reachable, else what is wanted last.
+    // Evict what only keeps flags reachable, else what is wanted last; an addend before any value.
     bool found = false;
     std::uint32_t best = 0;
     for (const Gpr s : kScratchGprs) {
         if (locked_ & bit(s))
             continue;
+        if (holds_addend(s)) {
+            evict_addend(s);
+            lock(s);
+            return s;
+        }
         const Value &value = val(reg_value_[code(s)]);
         const std::uint32_t score = value.last_explicit <= now_ ? ~0u : value.last_use;
         if (!found || score > best) {
@@ -257,8 +263,10 @@ Loc BlockCompiler::demote(ValueId v) {
 
 void BlockCompiler::emit_lazy(ValueId v, Gpr dst) {
     const Inst &add = inst(v);
+    const std::uint32_t locked = locked_;
     const Gpr base = use_gpr(add.args[0]);
     a().lea(8, dst, ptr(base, static_cast<std::int32_t>(const_of(add.args[1]))));
+    locked_ = locked; // the instruction wants the sum only
 }
 
 Gpr BlockCompiler::use_gpr(ValueId v) {

@@ -377,39 +377,34 @@ private:
         for (unsigned log2 = 0; log2 < 6; ++log2) {
             for (unsigned flags = 0; flags < 4; ++flags) {
                 entries[log2][flags] = start();
-                if (!(flags & kMemAlign16))
-                    emit_victim_access(log2, store, (flags & kMemWriteIntent) != 0);
+                emit_known_access(log2, store, flags);
                 a_.mov(4, spill_mem(kArgSpill + 1), static_cast<std::int32_t>((1u << log2) | flags << 8));
                 a_.jmp(common);
             }
         }
     }
 
-    /// The access by a page that another one displaced; falls through when it is none. Every 16th time too: C++ then brings
-    /// the page back into the TLB.
-    void emit_victim_access(unsigned log2, bool store, bool write_tag) {
+    /// The access by a page that the TLB has, whose group's check failed, or that another page displaced. Falls through when
+    /// it is neither; every 16th displaced one too: C++ then brings the page back into the TLB.
+    void emit_known_access(unsigned log2, bool store, unsigned flags) {
         const unsigned bytes = 1u << log2;
-        Label miss;
+        const bool write = store || (flags & kMemWriteIntent) != 0;
+        Label here, no_line, miss;
         const Gpr page = Gpr::r10, t = Gpr::r11;
-        const std::int32_t line = Layout::window(kVictimOffset);
         a_.push(page);
         a_.push(t);
         a_.mov(8, page, spill_mem(kArgSpill));
-        a_.mov(8, t, page);
-        a_.shr(8, t, 10);
-        a_.xor_(8, t, page);
-        a_.shr(8, t, 7);
-        a_.and_(4, t, static_cast<std::int32_t>((kVictims - 1) * sizeof(VictimEntry)));
-        a_.add(8, t, kStateReg);
-        a_.sub(8, page, ptr(t, line + static_cast<std::int32_t>(store || write_tag ? offsetof(VictimEntry, write_tag)
-                                                                                   : offsetof(VictimEntry, read_tag))));
+        if (flags & kMemAlign16) {
+            a_.test(1, page, bytes - 1);
+            a_.jcc(Cond::kNE, miss);
+        }
+        a_.bextr(8, t, page, kStateReg);
+        a_.sub(8, page, ptr(kStateReg, t, 8, Layout::window(write ? kWriteTagOffset : kReadTagOffset)));
         a_.cmp(8, page, static_cast<std::int32_t>(4096 - bytes));
-        a_.jcc(Cond::kA, miss);
-        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_victims)));
-        a_.test(1, cold_mem(offsetof(VcpuCold, stat_victims)), 15);
-        a_.jcc(Cond::kE, miss);
-        a_.mov(8, page, spill_mem(kArgSpill));
-        a_.add(8, page, ptr(t, line + static_cast<std::int32_t>(offsetof(VictimEntry, addend))));
+        a_.jcc(Cond::kA, no_line);
+        a_.mov(8, page, ptr(kStateReg, t, 8, Layout::window(kAddendOffset)));
+        a_.bind(here);
+        a_.add(8, page, spill_mem(kArgSpill));
         for (unsigned done = 0; done < bytes; done += 8) {
             const Mem data = spill_mem(kDataSpill + done / 8);
             const Mem there = ptr(page, static_cast<std::int32_t>(done));
@@ -428,6 +423,23 @@ private:
         a_.pop(t);
         a_.pop(page);
         a_.ret();
+        a_.bind(no_line);
+        const std::int32_t line = Layout::window(kVictimOffset);
+        a_.mov(8, page, spill_mem(kArgSpill));
+        a_.mov(8, t, page);
+        a_.shr(8, t, 10);
+        a_.xor_(8, t, page);
+        a_.shr(8, t, 7);
+        a_.and_(4, t, static_cast<std::int32_t>((kVictims - 1) * sizeof(VictimEntry)));
+        a_.add(8, t, kStateReg);
+        a_.sub(8, page, ptr(t, line + static_cast<std::int32_t>(write ? offsetof(VictimEntry, write_tag)
+                                                                      : offsetof(VictimEntry, read_tag))));
+        a_.cmp(8, page, static_cast<std::int32_t>(4096 - bytes));
+        a_.jcc(Cond::kA, miss);
+        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_victims)));
+        a_.test(1, cold_mem(offsetof(VcpuCold, stat_victims)), 15);
+        a_.mov(8, page, ptr(t, line + static_cast<std::int32_t>(offsetof(VictimEntry, addend))));
+        a_.jcc(Cond::kNE, here);
         a_.bind(miss);
         a_.pop(t);
         a_.pop(page);

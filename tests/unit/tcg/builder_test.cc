@@ -127,6 +127,19 @@ TEST_F(BuilderTest, LeaWithConstantIndexIsAnAddition) {
     EXPECT_EQ(constant(block_.insts[v].args[1]), 20u);
 }
 
+TEST_F(BuilderTest, HalvesThatBelongTogetherAreTheWhole) {
+    const ValueId low = b_.get(kV0), high = b_.get(kV1);
+    const ValueId whole = b_.emit(Op::v_join, Type::kV256, {low, high});
+    EXPECT_EQ(b_.emit(Op::v_high, Type::kV128, {whole}), high);
+    const ValueId its_low = b_.emit(Op::v_low, Type::kV128, {whole});
+    EXPECT_EQ(b_.emit(Op::v_join, Type::kV256, {its_low, high}), whole);
+    const ValueId sum = b_.emit(Op::paddb, Type::kV256, {whole, whole});
+    const ValueId sum_low = b_.emit(Op::v_low, Type::kV128, {sum});
+    const ValueId sum_high = b_.emit(Op::v_high, Type::kV128, {sum});
+    EXPECT_EQ(b_.emit(Op::v_join, Type::kV256, {sum_low, sum_high}), sum);
+    EXPECT_NE(b_.emit(Op::v_join, Type::kV256, {sum_low, high}), sum);
+}
+
 TEST_F(BuilderTest, NeverTakenBranchesVanish) {
     const std::size_t before = count();
     b_.emit(Op::br_nz, Type::kNone, {k(Type::kI8, 0)}, 0, 0x10);

@@ -274,8 +274,24 @@ class RandomBlock {
     }
 
     /// An address in RAM, now and then behind it, on the read-only page or the device.
+    /// Often near the one before, so that accesses share TLB checks.
     ValueId address() {
-        return b_.add_imm(b_.zext(b_.trunc(pick(Type::kI64), Type::kI16), Type::kI64), kRam);
+        if (near_ == ir::kNoValue || random_.below(3) == 0)
+            near_ = b_.add_imm(b_.zext(b_.trunc(pick(Type::kI64), Type::kI16), Type::kI64), kRam);
+        switch (random_.below(4)) {
+            case 0:
+                return near_;
+            case 1:
+                return b_.emit(Op::lea, Type::kI64, {near_, constant_index()}, 3, random_.below(64));
+            default:
+                return b_.add_imm(near_, static_cast<std::int64_t>(random_.below(256)) - 128);
+        }
+    }
+    /// 0 to 3, not known to the builder, the same value for a while.
+    ValueId constant_index() {
+        if (index_ == ir::kNoValue || random_.below(3) == 0)
+            index_ = b_.and_imm(pick(Type::kI64), 3);
+        return index_;
     }
 
     void memory() {
@@ -293,10 +309,20 @@ class RandomBlock {
                 op(random_.below(2) ? Op::atomic_add : Op::atomic_xchg, t, 0, 0, at, a);
                 return;
             default:
-                if (random_.below(2))
-                    op(Op::atomic_cmpxchg, t, 0, 0, at, a, b);
-                else
-                    b_.store(at, b_.get(kV0));
+                switch (random_.below(4)) {
+                    case 0:
+                        op(Op::atomic_cmpxchg, t, 0, 0, at, a, b);
+                        return;
+                    case 1:
+                        b_.store(at, b_.get(kV0));
+                        return;
+                    case 2:
+                        b_.set(kV1, b_.emit(Op::v_from_i64, Type::kV128, {b_.load(Type::kI64, at)}));
+                        return;
+                    default:
+                        b_.store(at, b_.emit(Op::v_to_i32, Type::kI32, {b_.get(kV1)}));
+                        return;
+                }
         }
     }
 
@@ -323,6 +349,7 @@ class RandomBlock {
         }
     }
 
+    ValueId near_ = ir::kNoValue, index_ = ir::kNoValue;
     Random random_;
     ir::Block& block_;
     ir::Builder b_;

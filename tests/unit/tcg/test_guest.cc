@@ -210,8 +210,11 @@ void Machine::store(void* state, std::uint64_t address, unsigned size, unsigned 
     if (!m.allowed(address, size, flags, true))
         return;
     m.fill_tlb(address, true);
-    if (((address + size - 1) & ~0xfffull) == kDevicePage)
+    if (((address + size - 1) & ~0xfffull) == kDevicePage) {
         ++m.device_writes;
+        if (m.flush_on_device_write)
+            m.flush_tlb();
+    }
     std::memcpy(m.ram(address), data, size);
 }
 

@@ -65,6 +65,7 @@ class Machine {
     void flush_tlb();
 
     unsigned slow_loads = 0, slow_stores = 0, device_writes = 0, exclusive = 0;
+    bool flush_on_device_write = false;
 
   private:
     static Machine& of(void* state) {
