@@ -85,6 +85,18 @@ util::Result<Bus *> Machine::find_bus(std::string_view kind, std::string_view na
     return util::fail("there is no bus '{}'; {} buses are: {}", name, kind, known);
 }
 
+void Machine::set_running(bool running) {
+    MachineLockGuard lock;
+    clocks_.set_running(running);
+    running_ = running;
+    tell_running(running);
+}
+
+void Machine::tell_running(bool running) {
+    for (const auto &device : devices_)
+        device->set_running(running);
+}
+
 void Machine::reset() {
     MachineLockGuard lock;
     for (const auto &device : devices_)

@@ -15,6 +15,13 @@ void MachineLock::acquire() {
         g_lock.lock();
 }
 
+bool MachineLock::try_acquire() {
+    if (t_depth == 0 && !g_lock.try_lock())
+        return false;
+    ++t_depth;
+    return true;
+}
+
 void MachineLock::release() {
     assert(t_depth > 0);
     if (--t_depth == 0)

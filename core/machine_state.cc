@@ -116,6 +116,9 @@ void check_devices(Archive& archive, const std::vector<std::unique_ptr<Device>>&
 
 void Machine::serialize(Archive& archive, bool with_ram) {
     MachineLockGuard lock;
+    if (running_) {
+        tell_running(false);
+    }
     archive.section("machine", 1, [&](Archive& section) {
         check_topology(section, config_.topology);
         check_devices(section, devices_);
@@ -138,6 +141,9 @@ void Machine::serialize(Archive& archive, bool with_ram) {
     for (const auto& vcpu : vcpus_) {
         archive.section(fmt::format("cpu/{}", vcpu->index()), 1,
                         [&](Archive& section) { vcpu->serialize(section); });
+    }
+    if (running_) {
+        tell_running(true);
     }
 }
 

@@ -97,7 +97,7 @@ void Vm::resume_all() {
 void Vm::stop(RunState why) {
     park_all();
     const core::MachineLockGuard lock;
-    machine_->clocks().set_running(false);
+    machine_->set_running(false);
     state_ = why;
 }
 
@@ -110,7 +110,7 @@ util::Result<void> Vm::cont() {
     }
     {
         const core::MachineLockGuard lock;
-        machine_->clocks().set_running(true);
+        machine_->set_running(true);
         state_ = RunState::kRunning;
     }
     resume_all();

@@ -40,7 +40,7 @@ MachineRunner::MachineRunner(const std::string &name, core::MachineConfig config
             return;
         }
     }
-    machine->clocks().set_running(false);
+    machine->set_running(false);
     woken_.assign(machine->vcpus().size(), 0);
     for (unsigned i = 0; i < woken_.size(); ++i) {
         vcpu(i).set_waker([this, i] {
@@ -83,7 +83,7 @@ void MachineRunner::start() {
     stop_ = false;
     {
         const core::MachineLockGuard lock;
-        machine->clocks().set_running(true);
+        machine->set_running(true);
     }
     for (unsigned i = 0; i < machine->vcpus().size(); ++i)
         threads_.emplace_back([this, i] { loop(i); });
@@ -99,7 +99,7 @@ void MachineRunner::pause() {
         thread.join();
     threads_.clear();
     const core::MachineLockGuard lock;
-    machine->clocks().set_running(false);
+    machine->set_running(false);
     for (const auto &one : machine->vcpus())
         one->synchronize();
 }

@@ -36,6 +36,10 @@ public:
     virtual util::Result<void> realize() { return {}; }
     /// Back to power-on state. Keeps properties and connections.
     virtual void reset() {}
+    /// The machine goes on or stops (also for the time that its state is saved); at first it is stopped. A device that
+    /// works on its own accord (disk requests, network packets) ends what is under way before this returns from a
+    /// stop, and changes nothing that the guest can see until the machine goes on.
+    virtual void set_running(bool) {}
     /// Saves, restores or prints all guest-visible and internal state.
     virtual void serialize(Archive &archive) = 0;
     virtual unsigned serialize_version() const { return 1; }

@@ -145,10 +145,12 @@ public:
 
     /// realize() of every device that is not realized yet, in order of addition; stops at the first error.
     util::Result<void> realize_devices();
+    /// Clocks and devices go on or stop; the vCPUs are the caller's: parked before a stop, resumed after it goes on.
+    void set_running(bool running);
     /// Devices in order, then vCPUs, then reset hooks (kernel loaders put registers and memory in place).
     void reset();
     void add_reset_hook(std::function<void()> hook) { reset_hooks_.push_back(std::move(hook)); }
-    /// Everything: clocks, devices, vCPUs (and RAM when `with_ram`). The machine must be stopped.
+    /// Everything: clocks, devices, vCPUs (and RAM when `with_ram`). The vCPUs must be parked; devices are stopped meanwhile.
     void serialize(Archive &archive, bool with_ram);
 
 private:
@@ -161,6 +163,9 @@ private:
     std::unique_ptr<MemoryRegion> memory_root_, io_root_;
     std::unique_ptr<AddressSpace> memory_, io_;
     std::vector<std::unique_ptr<Device>> devices_;
+    void tell_running(bool running);
+
+    bool running_ = false;
     std::size_t realized_ = 0; ///< how many of devices_ are, from the front
     std::vector<Bus *> buses_;
     std::vector<std::unique_ptr<Vcpu>> vcpus_;

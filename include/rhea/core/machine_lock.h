@@ -9,6 +9,8 @@ namespace rhea::core {
 class MachineLock {
 public:
     static void acquire();
+    /// Takes it when nobody else has it. For threads that others wait for while they hold it.
+    [[nodiscard]] static bool try_acquire();
     static void release();
     static bool held_by_this_thread();
 };

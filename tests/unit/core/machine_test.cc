@@ -26,7 +26,11 @@ class Box final : public Device, private IoHandler {
         return {};
     }
     void reset() override { trace_ += path(); }
-    void serialize(Archive& archive) override { archive.field("value", value); }
+    void set_running(bool running) override { trace_ += running ? "+" : "-"; }
+    void serialize(Archive& archive) override {
+        trace_ += "s";
+        archive.field("value", value);
+    }
     std::uint32_t value = 0;
 
   private:
@@ -74,6 +78,21 @@ TEST(Machine, TheFirstDeviceThatFailsIsNamed) {
     const auto result = machine.realize_devices();
     ASSERT_FALSE(result);
     EXPECT_NE(result.error().message().find("'bad'"), std::string::npos);
+}
+
+TEST(Machine, DevicesStandStillWhileTheirStateIsSaved) {
+    NoRequests requests;
+    TestMachine machine(requests, kRam);
+    machine.add_device<Box>("a", machine, machine.trace);
+    machine.add_device<Box>("b", machine, machine.trace);
+    std::vector<std::uint8_t> bytes;
+    machine.serialize(*make_memory_writer(bytes), false);
+    EXPECT_EQ(machine.trace, "ss") << "it does not run";
+    machine.set_running(true);
+    EXPECT_TRUE(machine.clocks().running());
+    machine.serialize(*make_memory_writer(bytes), false);
+    machine.set_running(false);
+    EXPECT_EQ(machine.trace, "ss++--ss++--");
 }
 
 TEST(Machine, EachDeviceIsRealizedOnce) {
