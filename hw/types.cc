@@ -5,6 +5,8 @@
 #include "hw/ide/ide_hard_disk.h"
 #include "hw/misc/debug_exit.h"
 #include "hw/pc/pc_machine.h"
+#include "hw/scsi/scsi_device.h"
+#include "hw/virtio/pci_types.h"
 #include "rhea/util/nearest_name.h"
 
 #include <fmt/format.h>
@@ -35,12 +37,31 @@ const core::DeviceType kDevices[] = {
      [](core::Machine &machine) -> std::unique_ptr<core::Device> {
          return std::make_unique<Uart16550>(machine.clocks(), nullptr);
      }},
+    {"scsi-cd", "SCSI", "CD-ROM on a SCSI bus",
+     [](core::Machine &machine) -> std::unique_ptr<core::Device> {
+         return std::make_unique<scsi::ScsiDevice>(scsi::ScsiDevice::Kind::kCdrom, machine.config());
+     }, true},
+    {"scsi-hd", "SCSI", "disk on a SCSI bus",
+     [](core::Machine &machine) -> std::unique_ptr<core::Device> {
+         return std::make_unique<scsi::ScsiDevice>(scsi::ScsiDevice::Kind::kDisk, machine.config());
+     }, true},
 };
+
+/// The rows above and those of other folders.
+const std::vector<core::DeviceType> &all_devices() {
+    static const std::vector<core::DeviceType> all = [] {
+        std::vector<core::DeviceType> types(std::begin(kDevices), std::end(kDevices));
+        const auto virtio = virtio::pci_device_types();
+        types.insert(types.end(), virtio.begin(), virtio.end());
+        return types;
+    }();
+    return all;
+}
 
 } // namespace
 
 std::span<const core::MachineType> machine_types() { return kMachines; }
-std::span<const core::DeviceType> device_types() { return kDevices; }
+std::span<const core::DeviceType> device_types() { return all_devices(); }
 
 const core::MachineType *find_machine_type(std::string_view name) {
     for (const core::MachineType &type : kMachines) {
@@ -51,7 +72,7 @@ const core::MachineType *find_machine_type(std::string_view name) {
 }
 
 const core::DeviceType *find_device_type(std::string_view name) {
-    for (const core::DeviceType &type : kDevices) {
+    for (const core::DeviceType &type : all_devices()) {
         if (type.name == name)
             return &type;
     }
@@ -60,7 +81,7 @@ const core::DeviceType *find_device_type(std::string_view name) {
 
 std::string nearest_device_hint(std::string_view name) {
     std::vector<std::string_view> names;
-    for (const core::DeviceType &type : kDevices)
+    for (const core::DeviceType &type : all_devices())
         names.push_back(type.name);
     const auto nearest = util::nearest_name(name, names);
     return nearest ? fmt::format("; did you mean '{}'?", *nearest) : std::string{};
