@@ -11,6 +11,8 @@ std::vector<Command> run_commands();
 std::vector<Command> info_commands();
 std::vector<Command> memory_commands();
 std::vector<Command> log_commands();
+std::vector<Command> block_commands();
+std::vector<Command> block_info_commands();
 
 /// `help`, `help info`, `help NAME`.
 std::string help_text(std::string_view name);

@@ -32,7 +32,8 @@ std::string usage(const Command& command) {
 std::span<const Command> command_table() {
     static const std::vector<Command> kCommands = [] {
         std::vector<Command> all;
-        for (auto&& part : {run_commands(), memory_commands(), log_commands(), info_commands()}) {
+        for (auto&& part : {run_commands(), block_commands(), memory_commands(), log_commands(), info_commands(),
+                            block_info_commands()}) {
             all.insert(all.end(), part.begin(), part.end());
         }
         return all;

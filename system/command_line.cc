@@ -9,8 +9,8 @@
 namespace rhea::system {
 namespace {
 
-std::array<std::span<const Option>, 4> all_options() {
-    return {machine_options(), boot_options(), character_options(), run_options()};
+std::array<std::span<const Option>, 5> all_options() {
+    return {machine_options(), drive_options(), boot_options(), character_options(), run_options()};
 }
 
 const Option* find_option(std::string_view name) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "drive_options.h"
 #include "rhea/core/machine.h"
 #include "rhea/util/option_list.h"
 #include "rhea/util/result.h"
@@ -23,6 +24,11 @@ struct AcceleratorOption {
 struct CommandLine {
     core::MachineConfig config;
     std::vector<AcceleratorOption> accelerators;
+
+    std::vector<DriveSpec> drives;             ///< -drive, -hda, -cdrom
+    std::vector<block::NodeOptions> blockdevs; ///< -blockdev
+    std::vector<block::NodeOptions> objects;   ///< -object: "qom-type", "id", …
+    bool snapshot = false;
 
     std::vector<util::OptionList> chardevs;
     std::vector<std::string> serials;         ///< short forms, "none" included
@@ -54,6 +60,7 @@ struct Option {
 std::span<const Option> machine_options();
 std::span<const Option> boot_options();
 std::span<const Option> character_options();
+std::span<const Option> drive_options();
 std::span<const Option> run_options();
 
 /// Options of QEMU that this version refuses, each with what to do instead.

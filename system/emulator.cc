@@ -51,13 +51,18 @@ Emulator::Emulator(CommandLine line, std::string program)
                                 fmt::print("{}\n", text);
                                 std::fflush(stdout);
                             }}),
+      drives_(loop_),
       vm_(loop_, {line_.config.no_reboot, line_.config.no_shutdown},
           [this](std::string_view text) { tell(text); }),
-      monitor_host_(vm_, chardevs_) {}
+      monitor_host_(vm_, chardevs_, drives_) {
+    drives_.on_io_error = [this](const util::Error& error) { vm_.request_io_error(error.message()); };
+    vm_.set_run_hooks([this] { drives_.quiesce(); }, [this] { drives_.resume(); });
+}
 
 Emulator::~Emulator() {
     vm_.end();
     monitors_.clear();
+    drives_.close();
     chardevs_.close();
 }
 
@@ -195,6 +200,9 @@ Result<void> Emulator::build_machine() {
                         line_.config.ram_size >> 20);
         }
     }
+    if (auto done = drives_.check_claimed(line_.config); !done) {
+        return done;
+    }
     vm_.adopt(std::move(*accelerator), std::move(machine));
     return {};
 }
@@ -227,6 +235,9 @@ Result<void> Emulator::start() {
         return done;
     }
     if (auto done = open_character_devices(); !done) {
+        return done;
+    }
+    if (auto done = drives_.open(line_); !done) {
         return done;
     }
     // From here on nothing waits for long: a signal is the main loop's to handle.

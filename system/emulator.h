@@ -9,6 +9,7 @@
 
 #include "command_line.h"
 #include "daemon.h"
+#include "drives.h"
 #include "rhea/chardev/chardev_set.h"
 #include "monitor_host.h"
 #include "rhea/monitor/monitor.h"
@@ -44,6 +45,7 @@ class Emulator {
     Signals signals_;
     util::EventLoop loop_;
     chardev::ChardevSet chardevs_;
+    Drives drives_;
     Vm vm_;
     MonitorHost monitor_host_;
     std::vector<std::unique_ptr<monitor::Monitor>> monitors_;

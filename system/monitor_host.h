@@ -1,5 +1,6 @@
 // monitor::Host on the running emulator.
 #pragma once
+#include "drives.h"
 #include "rhea/chardev/chardev_set.h"
 #include "rhea/monitor/host.h"
 #include "vm.h"
@@ -8,7 +9,8 @@ namespace rhea::system {
 
 class MonitorHost final : public monitor::Host {
   public:
-    MonitorHost(Vm& vm, chardev::ChardevSet& chardevs) : vm_(vm), chardevs_(chardevs) {}
+    MonitorHost(Vm& vm, chardev::ChardevSet& chardevs, Drives& drives)
+        : vm_(vm), chardevs_(chardevs), drives_(drives) {}
 
     core::Machine& machine() override { return vm_.machine(); }
     core::Accelerator& accelerator() override { return vm_.accelerator(); }
@@ -28,9 +30,28 @@ class MonitorHost final : public monitor::Host {
     util::Result<void> ringbuf_write(const std::string& id, const std::string& data) override;
     std::string version() const override;
 
+    std::vector<block::BlockBackend*> drives() override { return drives_.all(); }
+    util::Result<block::BlockBackend*> find_drive(const std::string& id) override { return drives_.find(id); }
+    std::vector<std::pair<std::string, std::int64_t>> iothreads() override { return drives_.iothreads(); }
+    util::Result<void> eject(const std::string& id, bool force) override { return drives_.eject(id, force); }
+    util::Result<void> change_medium(const std::string& id, const std::string& filename, const std::string& format,
+                                     const std::string& read_only_mode) override {
+        return drives_.change(id, {filename, format, read_only_mode});
+    }
+    util::Result<void> commit(const std::string& id) override { return drives_.commit(id); }
+    util::Result<void> add_drive(const std::string& text, bool is_node) override {
+        return drives_.add_drive_at_run_time(text, is_node);
+    }
+    util::Result<void> remove_drive(const std::string& id) override { return drives_.remove_drive(id); }
+    util::Result<void> snapshot_drive(const std::string& id, const std::string& filename, const std::string& format,
+                                      bool reuse) override {
+        return drives_.snapshot(id, filename, format, reuse);
+    }
+
   private:
     Vm& vm_;
     chardev::ChardevSet& chardevs_;
+    Drives& drives_;
 };
 
 }  // namespace rhea::system

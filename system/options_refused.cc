@@ -7,7 +7,7 @@ namespace rhea::system {
 namespace {
 
 constexpr std::string_view kNoDisk =
-    "disks are not in this version of Rhea; -kernel and -initrd start a Linux guest without one";
+    "this kind of disk is not in this version of Rhea; -drive, -blockdev, -hda and -cdrom are";
 constexpr std::string_view kNoDisplay =
     "displays are not in this version of Rhea; use -display none or -nographic";
 constexpr std::string_view kNoNetwork = "networks are not in this version of Rhea; use -nic none";
@@ -19,10 +19,7 @@ constexpr std::string_view kNoSnapshot = "snapshots are not in this version of R
 constexpr std::string_view kNo = "this option is not in this version of Rhea; -help lists what is";
 
 constexpr auto kRefused = std::to_array<RefusedOption>({
-    {"hda", kNoDisk},          {"hdb", kNoDisk},          {"hdc", kNoDisk},
-    {"hdd", kNoDisk},          {"fda", kNoDisk},          {"fdb", kNoDisk},
-    {"cdrom", kNoDisk},        {"drive", kNoDisk},        {"blockdev", kNoDisk},
-    {"snapshot", kNoDisk},     {"sd", kNoDisk},
+    {"fda", kNoDisk},          {"fdb", kNoDisk},          {"sd", kNoDisk},
     {"mtdblock", kNoDisk},     {"pflash", kNoDisk},       {"virtfs", kNoDisk},
     {"fsdev", kNoDisk},        {"iscsi", kNoDisk},        {"vnc", kNoDisplay},
     {"spice", kNoDisplay},     {"sdl", kNoDisplay},       {"curses", kNoDisplay},
@@ -31,8 +28,7 @@ constexpr auto kRefused = std::to_array<RefusedOption>({
     {"qmp", kNoQmp},           {"qmp-pretty", kNoQmp},    {"gdb", kNoDebugger},
     {"s", kNoDebugger},        {"loadvm", kNoSnapshot},   {"incoming", kNoSnapshot},
     {"only-migratable", kNoSnapshot},                     {"usb", kNo},
-    {"usbdevice", kNo},        {"numa", kNo},             {"object", kNo},
-    {"global", kNo},           {"set", kNo},              {"readconfig", kNo},
+    {"usbdevice", kNo},        {"numa", kNo},             {"global", kNo},           {"set", kNo},              {"readconfig", kNo},
     {"writeconfig", kNo},      {"uuid", kNo},             {"smbios", kNo},
     {"acpitable", kNo},        {"fw_cfg", kNo},           {"no-acpi", kNo},
     {"trace", kNo},            {"plugin", kNo},           {"icount", kNo},

@@ -14,13 +14,14 @@ using core::ShutdownCause;
 struct StateNames {
     std::string_view name, text;
 };
-constexpr std::array<StateNames, 6> kStates{{
+constexpr std::array<StateNames, 7> kStates{{
     {"prelaunch", "paused (prelaunch)"},
     {"running", "running"},
     {"paused", "paused"},
     {"shutdown", "paused (shutdown)"},
     {"internal-error", "paused (internal-error)"},
     {"debug", "paused (debug)"},
+    {"io-error", "paused (io-error)"},
 }};
 
 std::string upper(std::string_view text) {
@@ -96,9 +97,14 @@ void Vm::resume_all() {
 
 void Vm::stop(RunState why) {
     park_all();
-    const core::MachineLockGuard lock;
-    machine_->set_running(false);
-    state_ = why;
+    {
+        const core::MachineLockGuard lock;
+        machine_->set_running(false);
+        state_ = why;
+    }
+    if (on_stopped_) {
+        on_stopped_();
+    }
 }
 
 util::Result<void> Vm::cont() {
@@ -112,6 +118,9 @@ util::Result<void> Vm::cont() {
         const core::MachineLockGuard lock;
         machine_->set_running(true);
         state_ = RunState::kRunning;
+        if (on_resumed_) {
+            on_resumed_();
+        }
     }
     resume_all();
     return {};
@@ -179,7 +188,7 @@ void Vm::end() {
 
 bool Vm::Pending::any() const {
     return shutdown != ShutdownCause::kNone || reset != ShutdownCause::kNone || debug ||
-           !internal_error.empty();
+           !internal_error.empty() || !io_error.empty();
 }
 
 void Vm::note(const std::function<void(Pending&)>& change) {
@@ -209,6 +218,14 @@ void Vm::request_shutdown(ShutdownCause cause, int exit_status) {
 
 void Vm::request_reset(ShutdownCause cause) {
     note([&](Pending& pending) { pending.reset = cause; });
+}
+
+void Vm::request_io_error(const std::string& text) {
+    note([&](Pending& pending) {
+        if (pending.io_error.empty()) {
+            pending.io_error = text;
+        }
+    });
 }
 
 void Vm::on_triple_fault() {
@@ -265,6 +282,10 @@ void Vm::handle_pending() {
     }
     if (now.debug) {
         stop(RunState::kDebug);
+    }
+    if (!now.io_error.empty() && running()) {
+        tell_(now.io_error + "; the machine is stopped: mend it, then say cont");
+        stop(RunState::kIoError);
     }
     if (running()) {
         resume_all();

@@ -26,6 +26,7 @@ enum class RunState : std::uint8_t {
     kShutdown,       ///< the guest powered off, -no-shutdown keeps it
     kInternalError,  ///< the accelerator cannot go on
     kDebug,
+    kIoError,        ///< a drive with werror=stop or rerror=stop failed
 };
 
 /// As `info status` writes it: "running", "paused (prelaunch)".
@@ -59,6 +60,12 @@ class Vm final : public core::MachineRequests, private VcpuEvents {
     void nmi();
     std::vector<monitor::Host::CpuThread> cpu_threads() const;
 
+    /// Called when the VM has stopped, and (under the machine lock) when it goes on.
+    void set_run_hooks(std::function<void()> stopped, std::function<void()> resumed) {
+        on_stopped_ = std::move(stopped);
+        on_resumed_ = std::move(resumed);
+    }
+
     int exit_status() const { return exit_status_; }
     /// Ends the vCPU threads; the machine can be destroyed then.
     void end();
@@ -66,6 +73,8 @@ class Vm final : public core::MachineRequests, private VcpuEvents {
     // Any thread.
     void request_shutdown(core::ShutdownCause cause, int exit_status = 0) override;
     void request_reset(core::ShutdownCause cause) override;
+    /// A drive's error stops the VM; `text` is told to the person who started Rhea.
+    void request_io_error(const std::string& text);
 
   private:
     struct Pending {
@@ -73,7 +82,7 @@ class Vm final : public core::MachineRequests, private VcpuEvents {
         int status = 0;
         core::ShutdownCause reset = core::ShutdownCause::kNone;
         bool debug = false;
-        std::string internal_error;
+        std::string internal_error, io_error;
         bool any() const;
     };
 
@@ -98,6 +107,7 @@ class Vm final : public core::MachineRequests, private VcpuEvents {
     std::vector<std::unique_ptr<VcpuThread>> threads_;
     RunState state_ = RunState::kPrelaunch;
     int exit_status_ = 0;
+    std::function<void()> on_stopped_, on_resumed_;
 
     std::mutex pending_mutex_;
     Pending pending_;

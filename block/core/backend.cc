@@ -82,6 +82,8 @@ Result<void> BlockBackend::check(std::uint64_t offset, std::uint64_t length, boo
 }
 
 Task<Result<void>> BlockBackend::read(std::uint64_t offset, const IoVector &to) {
+    if (alone_)
+        co_await admitted();
     Request request(*this, stats_.read, to.size());
     if (auto valid = check(offset, to.size(), false); !valid)
         co_return request.refused(std::move(valid));
@@ -94,6 +96,8 @@ Task<Result<void>> BlockBackend::read(std::uint64_t offset, const IoVector &to) 
 }
 
 Task<Result<void>> BlockBackend::write(std::uint64_t offset, const IoVector &from, unsigned flags) {
+    if (alone_)
+        co_await admitted();
     Request request(*this, stats_.write, from.size());
     if (auto valid = check(offset, from.size(), true); !valid)
         co_return request.refused(std::move(valid));
@@ -121,6 +125,8 @@ Task<Result<void>> BlockBackend::write(std::uint64_t offset, const IoVector &fro
 }
 
 Task<Result<void>> BlockBackend::write_zeroes(std::uint64_t offset, std::uint64_t length, unsigned flags) {
+    if (alone_)
+        co_await admitted();
     Request request(*this, stats_.write, length);
     if (auto valid = check(offset, length, true); !valid)
         co_return request.refused(std::move(valid));
@@ -139,6 +145,8 @@ Task<Result<void>> BlockBackend::write_zeroes(std::uint64_t offset, std::uint64_
 }
 
 Task<Result<void>> BlockBackend::discard(std::uint64_t offset, std::uint64_t length) {
+    if (alone_)
+        co_await admitted();
     Request request(*this, stats_.unmap, length);
     if (auto valid = check(offset, length, true); !valid)
         co_return request.refused(std::move(valid));
@@ -149,6 +157,8 @@ Task<Result<void>> BlockBackend::discard(std::uint64_t offset, std::uint64_t len
 }
 
 Task<Result<void>> BlockBackend::flush() {
+    if (alone_)
+        co_await admitted();
     Request request(*this, stats_.flush, 0);
     if (!node_)
         co_return request.refused(no_medium());
@@ -209,30 +219,51 @@ BlockStats BlockBackend::copy_stats() {
 
 void BlockBackend::update_length() { length_.store(node_ ? node_->length() : 0, std::memory_order_relaxed); }
 
-Result<void> BlockBackend::set_node(std::shared_ptr<BlockNode> node) {
-    auto change = [](BlockBackend &self, std::shared_ptr<BlockNode> next) -> Task<Result<void>> {
+Task<void> BlockBackend::admitted() {
+    while (alone_)
+        co_await admission_.wait();
+}
+
+Result<void> BlockBackend::run_alone(Task<Result<void>> task) {
+    auto alone = [](BlockBackend &self, Task<Result<void>> work) -> Task<Result<void>> {
+        self.alone_ = true;
         co_await self.idle();
-        std::shared_ptr<BlockNode> old = std::exchange(self.node_, std::move(next));
+        auto done = co_await work;
         self.update_length();
-        if (old)
-            co_return co_await old->close();
-        co_return Result<void>{};
+        self.alone_ = false;
+        self.admission_.wake_all();
+        co_return done;
     };
-    return context_->run_from_other_thread(change(*this, std::move(node)));
+    return context_->run_from_other_thread(alone(*this, std::move(task)));
+}
+
+Result<void> BlockBackend::exchange_node(std::shared_ptr<BlockNode> node, bool close_old) {
+    auto change = [](BlockBackend &self, std::shared_ptr<BlockNode> next, bool close) -> Task<Result<void>> {
+        std::shared_ptr<BlockNode> old = std::exchange(self.node_, std::move(next));
+        if (!old)
+            co_return Result<void>{};
+        Result<void> done;
+        if (!old->read_only())
+            done = co_await old->flush();
+        if (close) {
+            auto closed = co_await old->close();
+            if (done)
+                done = std::move(closed);
+        }
+        co_return done;
+    };
+    return run_alone(change(*this, std::move(node), close_old));
 }
 
 Result<void> BlockBackend::resize(std::uint64_t length) {
     auto change = [](BlockBackend &self, std::uint64_t bytes) -> Task<Result<void>> {
-        co_await self.idle();
         if (!self.node_)
             co_return self.no_medium();
         if (self.node_->read_only())
             co_return fail(Error("drive '{}' is read-only", self.name_).with_code(EPERM));
-        auto done = co_await self.node_->truncate(bytes, Preallocation::kOff);
-        self.update_length();
-        co_return done;
+        co_return co_await self.node_->truncate(bytes, Preallocation::kOff);
     };
-    auto done = context_->run_from_other_thread(change(*this, length));
+    auto done = run_alone(change(*this, length));
     if (done && on_resize)
         on_resize();
     return done;

@@ -53,7 +53,7 @@ struct RingAwaiter : RingJob {
 
 using Prepare = void (*)(io_uring_sqe *, int, const iovec *, unsigned, __u64, int);
 
-/// Goes on until all is done, at the file's end, or at an error.
+/// Goes on until all is done, at the file's end, or at an error; -EAGAIN: the ring cannot do it now, a thread can.
 Task<std::int64_t> ring_transfer(Ring &ring, int fd, const IoVector &memory, std::uint64_t offset, Prepare prepare, int flags) {
     std::uint64_t done = 0;
     IoVector rest; // what a short transfer left
@@ -67,7 +67,7 @@ Task<std::int64_t> ring_transfer(Ring &ring, int fd, const IoVector &memory, std
         prepare(entry, fd, pieces.data(), static_cast<unsigned>(std::min<std::size_t>(pieces.size(), IOV_MAX)), offset + done, flags);
         RingAwaiter job(ring, *entry);
         const std::int64_t got = co_await job;
-        if (got == -EINTR || got == -EAGAIN)
+        if (got == -EINTR)
             continue;
         if (got < 0)
             co_return got;
@@ -127,8 +127,11 @@ void IoContext::run_until(const bool &done) {
 }
 
 Task<std::int64_t> IoContext::preadv(int fd, const IoVector &to, std::uint64_t offset, bool in_pool) {
-    if (Ring *ring = in_pool ? nullptr : impl_->ring())
-        co_return co_await ring_transfer(*ring, fd, to, offset, io_uring_prep_readv2, 0);
+    if (Ring *ring = in_pool ? nullptr : impl_->ring()) {
+        const std::int64_t done = co_await ring_transfer(*ring, fd, to, offset, io_uring_prep_readv2, 0);
+        if (done != -EAGAIN)
+            co_return done;
+    }
     PoolAwaiter job(*impl_, [fd, &to, offset] { return read_fully(fd, to.pieces(), offset); });
     co_return co_await job;
 }
@@ -137,7 +140,8 @@ Task<std::int64_t> IoContext::pwritev(int fd, const IoVector &from, std::uint64_
     if (Ring *ring = in_pool ? nullptr : impl_->ring()) {
         const std::int64_t done = co_await ring_transfer(*ring, fd, from, offset, io_uring_prep_writev2, fua ? RWF_DSYNC : 0);
         // A write of nothing into a piece of something: the device is full.
-        co_return done >= 0 && static_cast<std::uint64_t>(done) < from.size() ? -ENOSPC : done;
+        if (done != -EAGAIN)
+            co_return done >= 0 && static_cast<std::uint64_t>(done) < from.size() ? -ENOSPC : done;
     }
     PoolAwaiter job(*impl_, [fd, &from, offset, fua] { return write_fully(fd, from.pieces(), offset, fua); });
     co_return co_await job;

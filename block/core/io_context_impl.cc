@@ -123,6 +123,8 @@ void IoContext::Impl::submit_ring() {
         ring_->submit();
     while (ring_->complete() && ring_->has_queued());
     --depth;
+    if (ring_->has_queued())
+        post([] {}); // the host is short of something: again at the next turn
 }
 
 void IoContext::Impl::turn(int timeout_ms) {

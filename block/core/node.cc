@@ -65,6 +65,16 @@ Task<Result<Extent>> BlockNode::block_status(std::uint64_t, std::uint64_t length
     co_return extent;
 }
 
+Task<Result<void>> BlockNode::reopen(bool read_only) {
+    if (BlockNode *below = file()) {
+        auto done = co_await below->reopen(read_only);
+        if (!done)
+            co_return done;
+    }
+    read_only_ = read_only;
+    co_return Result<void>{};
+}
+
 Task<Result<void>> BlockNode::truncate(std::uint64_t, Preallocation) { co_return unsupported(*this, "way to change the size"); }
 Task<Result<CheckResult>> BlockNode::check(CheckFix) { co_return unsupported(*this, "check"); }
 

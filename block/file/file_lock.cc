@@ -62,13 +62,13 @@ bool others_hold(int fd, unsigned bits, off_t base) {
     return false;
 }
 
-void release_all(int fd) {
+} // namespace
+
+void unlock_image(int fd) {
     struct flock lock = byte_lock(F_UNLCK, kDoes);
     lock.l_len = kRefuses + static_cast<off_t>(kBits) - kDoes;
     ::fcntl(fd, F_OFD_SETLK, &lock);
 }
-
-} // namespace
 
 Result<void> lock_image(int fd, const std::string &filename, LockUse use, bool required) {
     const Uses mine = uses_of(use);
@@ -82,7 +82,7 @@ Result<void> lock_image(int fd, const std::string &filename, LockUse use, bool r
     }
     // Look only when our own locks are there to be seen: of two who start together, at least one finds the other.
     if (code != 0 || others_hold(fd, mine.does, kRefuses) || others_hold(fd, mine.refuses, kDoes)) {
-        release_all(fd);
+        unlock_image(fd);
         return fail(Error("'{}' is in use by another process or drive, which must end first{}", filename,
                           use == LockUse::kRead ? " (to read it all the same: force-share=on, or -U of rhea-img)" : "")
                         .with_code(EBUSY));

@@ -9,10 +9,13 @@
 
 namespace rhea::block {
 
+/// locking=
+enum class Locking : unsigned char { kOff, kAuto, kOn };
 enum class LockUse : unsigned char { kRead, kWrite, kCreate };
 
 /// Locks `fd` for `use`; fails when another process (or another drive of this one) stands against it. `required`: fails also
 /// where the file system has no such locks.
 util::Result<void> lock_image(int fd, const std::string &filename, LockUse use, bool required);
+void unlock_image(int fd);
 
 } // namespace rhea::block

@@ -21,7 +21,7 @@ bool unsupported(std::int64_t code) {
 
 FileNode::FileNode(IoContext &context, std::string driver, Opened opened, const NodeSettings &settings)
     : BlockNode(context, std::move(driver)), fd_(opened.fd), filename_(std::move(opened.filename)), size_(opened.size),
-      is_device_(opened.is_device), in_pool_(opened.in_pool) {
+      is_device_(opened.is_device), in_pool_(opened.in_pool), locking_(opened.locking) {
     set_settings(settings);
     if (settings.direct)
         direct_ = std::make_unique<DirectIo>(fd_, DirectIo::probe_alignment(fd_, is_device_), size_, is_device_);
@@ -48,6 +48,8 @@ Task<Result<void>> FileNode::read(std::uint64_t offset, const IoVector &to) {
 }
 
 Task<Result<void>> FileNode::write(std::uint64_t offset, const IoVector &from, unsigned flags) {
+    if (read_only())
+        co_return failed(EPERM, "write");
     const bool fua = (flags & kFua) != 0 && !settings().no_flush;
     std::int64_t done;
     if (direct_)
@@ -87,6 +89,8 @@ Task<std::int64_t> FileNode::zero_by_host(std::uint64_t offset, std::uint64_t le
 }
 
 Task<Result<void>> FileNode::write_zeroes(std::uint64_t offset, std::uint64_t length, unsigned flags) {
+    if (read_only())
+        co_return failed(EPERM, "write");
     std::int64_t done = co_await zero_by_host(offset, length, flags);
     if (unsupported(done))
         co_return co_await BlockNode::write_zeroes(offset, length, flags);
@@ -172,6 +176,8 @@ Task<std::int64_t> FileNode::preallocate(std::uint64_t from, std::uint64_t to, P
 }
 
 Task<Result<void>> FileNode::truncate(std::uint64_t length, Preallocation preallocation) {
+    if (read_only())
+        co_return failed(EPERM, "resize");
     if (is_device_) {
         if (length <= size_)
             co_return Result<void>{};

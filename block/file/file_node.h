@@ -3,6 +3,7 @@
 #include <string>
 
 #include "block/file/direct_io.h"
+#include "block/file/file_lock.h"
 #include "rhea/block/driver.h"
 #include "rhea/block/node.h"
 
@@ -16,6 +17,7 @@ public:
         std::uint64_t size = 0;
         bool is_device = false;
         bool in_pool = false; ///< aio=threads
+        Locking locking = Locking::kOff;
     };
     /// Takes the descriptor over.
     FileNode(IoContext &context, std::string driver, Opened opened, const NodeSettings &settings);
@@ -33,6 +35,7 @@ public:
     Task<Result<Extent>> block_status(std::uint64_t offset, std::uint64_t length) override;
     Task<Result<void>> truncate(std::uint64_t length, Preallocation preallocation) override;
     Task<Result<NodeInfo>> info() override;
+    Task<Result<void>> reopen(bool read_only) override;
 
 private:
     util::Failure failed(std::int64_t code, std::string_view verb) const;
@@ -44,6 +47,7 @@ private:
     std::string filename_;
     std::uint64_t size_;
     bool is_device_, in_pool_;
+    Locking locking_;
     std::unique_ptr<DirectIo> direct_; ///< with O_DIRECT
     // What the host turned out not to have: not asked for again.
     bool can_punch_ = true, can_zero_ = true, can_seek_holes_ = true;

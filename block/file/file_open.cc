@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "block/file/file_lock.h"
 #include "block/file/file_node.h"
@@ -79,8 +80,6 @@ Result<bool> take_aio(OpenRequest &request) {
     return false;
 }
 
-/// locking=: nothing when it is off.
-enum class Locking : std::uint8_t { kOff, kAuto, kOn };
 Result<Locking> take_locking(OpenRequest &request) {
     const std::string text = request.options.take("locking").value_or("auto");
     if (text == "auto")
@@ -110,9 +109,10 @@ Task<Result<std::shared_ptr<BlockNode>>> open_any(OpenRequest request, std::stri
     if (!opened)
         co_return fail(opened.error());
     opened->in_pool = *in_pool;
+    opened->locking = request.flags.no_lock ? Locking::kOff : *locking;
     auto node = std::make_shared<FileNode>(request.context, driver, *opened, request.settings);
     node->set_read_only(read_only);
-    if (*locking != Locking::kOff && !request.flags.no_lock) {
+    if (opened->locking != Locking::kOff) {
         const LockUse use = read_only ? LockUse::kRead : LockUse::kWrite;
         if (auto locked = lock_image(opened->fd, filename, use, *locking == Locking::kOn); !locked)
             co_return fail(locked.error());
@@ -121,6 +121,32 @@ Task<Result<std::shared_ptr<BlockNode>>> open_any(OpenRequest request, std::stri
 }
 
 } // namespace
+
+Task<Result<void>> FileNode::reopen(bool read_only) {
+    if (read_only == this->read_only())
+        co_return Result<void>{};
+    // A new description of the same file, whatever its name means by now.
+    bool mode = read_only;
+    auto opened = open_by_name(fmt::format("/proc/self/fd/{}", fd_), mode, false, settings().direct);
+    if (!opened)
+        co_return fail(Error("cannot open '{}' {}: {}", filename_, read_only ? "read-only" : "for writing", std::strerror(opened.error().code()))
+                           .with_code(opened.error().code()));
+    if (locking_ != Locking::kOff) {
+        unlock_image(fd_); // it stands against ourselves
+        const bool required = locking_ == Locking::kOn;
+        if (auto locked = lock_image(opened->fd, filename_, read_only ? LockUse::kRead : LockUse::kWrite, required); !locked) {
+            (void)lock_image(fd_, filename_, read_only ? LockUse::kWrite : LockUse::kRead, false);
+            ::close(opened->fd);
+            co_return locked;
+        }
+    }
+    ::close(std::exchange(fd_, opened->fd));
+    size_ = opened->size;
+    if (direct_)
+        direct_ = std::make_unique<DirectIo>(fd_, direct_->alignment(), size_, is_device_);
+    set_read_only(read_only);
+    co_return Result<void>{};
+}
 
 Task<Result<std::shared_ptr<BlockNode>>> open_file(OpenRequest request) { return open_any(std::move(request), "file"); }
 Task<Result<std::shared_ptr<BlockNode>>> open_host_device(OpenRequest request) {

@@ -27,12 +27,18 @@ std::int64_t now_ns() {
 
 bool is_iops(unsigned kind) { return kind >= ThrottleLimits::kIopsTotal; }
 
-Result<void> check(const ThrottleLimits &limits, std::string_view prefix) {
+} // namespace
+
+bool ThrottleLimits::any() const {
+    return std::any_of(rates.begin(), rates.end(), [](const Rate &rate) { return rate.average != 0; });
+}
+
+Result<void> ThrottleLimits::check(std::string_view prefix) const {
     for (const unsigned total : {ThrottleLimits::kBpsTotal, ThrottleLimits::kIopsTotal})
-        if (limits.rates[total].average && (limits.rates[total + 1].average || limits.rates[total + 2].average))
+        if (rates[total].average && (rates[total + 1].average || rates[total + 2].average))
             return fail("{0}{1} cannot be used together with {0}{2} or {0}{3}", prefix, kNames[total], kNames[total + 1], kNames[total + 2]);
     for (unsigned kind = 0; kind < ThrottleLimits::kKinds; ++kind) {
-        const ThrottleLimits::Rate &rate = limits.rates[kind];
+        const ThrottleLimits::Rate &rate = rates[kind];
         if (rate.average > kMaxRate || rate.burst > kMaxRate)
             return fail("{}{} may be up to {}", prefix, kNames[kind], kMaxRate);
         if (rate.burst && !rate.average)
@@ -46,20 +52,14 @@ Result<void> check(const ThrottleLimits &limits, std::string_view prefix) {
         if (rate.burst && rate.burst_seconds > kMaxRate / rate.burst)
             return fail("{0}{1}-max times {0}{1}-max-length is too large", prefix, kNames[kind]);
     }
-    if (limits.iops_size) {
+    if (iops_size) {
         bool limits_iops = false;
         for (unsigned kind = ThrottleLimits::kIopsTotal; kind < ThrottleLimits::kKinds; ++kind)
-            limits_iops = limits_iops || limits.rates[kind].average;
+            limits_iops = limits_iops || rates[kind].average;
         if (!limits_iops)
             return fail("{}iops-size needs a limit of iops", prefix);
     }
     return {};
-}
-
-} // namespace
-
-bool ThrottleLimits::any() const {
-    return std::any_of(rates.begin(), rates.end(), [](const Rate &rate) { return rate.average != 0; });
 }
 
 Result<ThrottleLimits> ThrottleLimits::take(NodeOptions &options, std::string_view prefix) {
@@ -82,7 +82,7 @@ Result<ThrottleLimits> ThrottleLimits::take(NodeOptions &options, std::string_vi
     }
     if (auto done = take_number("iops-size", "", limits.iops_size); !done)
         return fail(done.error());
-    if (auto valid = check(limits, prefix); !valid)
+    if (auto valid = limits.check(prefix); !valid)
         return fail(valid.error());
     return limits;
 }

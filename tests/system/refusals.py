@@ -34,7 +34,7 @@ def main():
     refused(["-chardev", "null", "-bios", firmware], "id=")
     refused(["-monitor", "tcp:127.0.0.1", "-bios", firmware], "port")
     # What this version does not have
-    for option in ("-hda", "-drive", "-vnc", "-netdev", "-qmp", "-gdb", "-usb"):
+    for option in ("-fda", "-pflash", "-vnc", "-netdev", "-qmp", "-gdb", "-usb"):
         refused([option, "x"], option, "not in this version|debugger port")
     refused(["-boot", "order=cn"], "order=cn", "networks are not in this version")
     refused(["-boot", "cx"], "'x' is no boot device")

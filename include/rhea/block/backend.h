@@ -41,7 +41,11 @@ public:
 
     std::shared_ptr<BlockNode> node() const { return node_; }
     /// Inserts or (null) ejects a medium, of the same context; drains first. The old one is closed. Main thread.
-    Result<void> set_node(std::shared_ptr<BlockNode> node);
+    Result<void> set_node(std::shared_ptr<BlockNode> node) { return exchange_node(std::move(node), true); }
+    /// The same; the old one is flushed, and closed only when told so (a named node goes on, an external snapshot stands on it).
+    Result<void> exchange_node(std::shared_ptr<BlockNode> node, bool close_old);
+    /// Runs `task` on the medium while no request of the device is on its way; those that come wait. Main thread.
+    Result<void> run_alone(Task<Result<void>> task);
     bool has_medium() const { return node_ != nullptr; }
     bool read_only() const;
     std::uint64_t length() const { return length_.load(std::memory_order_relaxed); } ///< 0 without medium; any thread
@@ -71,6 +75,11 @@ public:
     std::function<void()> on_resume;                       ///< the VM runs again, retry
     std::function<void(bool present)> on_medium_change;    ///< inserted or ejected
     std::function<void()> on_resize;
+    std::function<void()> on_eject_request;                ///< `eject` of a locked medium: the guest is asked
+
+    // ---- removable media: set by the device, under the machine lock ------------------------------------------------
+    bool removable = false, tray_open = false, tray_locked = false;
+    std::string attached_to;                               ///< the device's path, for `info block`
 
     unsigned in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
     /// Waits until no request is in flight. Any thread, also under the machine lock; not from a coroutine of context().
@@ -96,6 +105,7 @@ private:
     util::Failure no_medium() const;
     Result<void> check(std::uint64_t offset, std::uint64_t length, bool is_write) const;
     Task<void> idle();
+    Task<void> admitted();
     void update_length();
 
     std::string name_;
@@ -106,7 +116,8 @@ private:
     ErrorAction on_read_error_ = ErrorAction::kReport, on_write_error_ = ErrorAction::kEnospc;
     std::atomic<unsigned> in_flight_{0};
     std::atomic<int> io_status_{0};
-    CoQueue idle_;
+    CoQueue idle_, admission_;
+    bool alone_ = false; ///< run_alone() is at work: the device's requests wait
     std::unique_ptr<Throttle> throttle_;
     BlockStats stats_;
 };

@@ -135,8 +135,10 @@ public:
     /// Default: ENOTSUP ("this format has no check").
     virtual Task<Result<CheckResult>> check(CheckFix fix);
     virtual Task<Result<NodeInfo>> info();
-    /// Writes metadata back and marks the image clean; the node takes no requests afterwards. Destroying an unclosed
-    /// node loses nothing that was flushed.
+    /// From read-only to writable or back, with the file below. No request is in flight. Default: as `file` says.
+    virtual Task<Result<void>> reopen(bool read_only);
+    /// Writes metadata back and marks the image clean; the node takes no requests afterwards, but another close() does
+    /// no harm. Destroying an unclosed node loses nothing that was flushed.
     virtual Task<Result<void>> close() { co_return Result<void>{}; }
 
     /// The node below that stores this one's bytes, and the one that unallocated ranges come from; null: none.

@@ -28,6 +28,8 @@ struct ThrottleLimits {
     std::uint64_t iops_size = 0; ///< a larger request counts as several; 0: no
 
     bool any() const;
+    /// Contradictions and numbers out of range; `prefix` is that of the options, for the sentence.
+    util::Result<void> check(std::string_view prefix) const;
     /// Takes "<prefix>bps-total", "…-max", "…-max-length", …, "<prefix>iops-size" and checks them.
     static util::Result<ThrottleLimits> take(NodeOptions &options, std::string_view prefix);
 };

@@ -76,6 +76,8 @@ struct MachineConfig {
     std::function<util::Result<CharBackend *>(std::string_view id)> claim_chardev;
     /// The drive (-drive, -blockdev) that a device's property drive= names, for that device alone. It lives as long as the machine.
     std::function<util::Result<block::BlockBackend *>(std::string_view id)> claim_drive;
+    /// A device that is unplugged gives its drive back.
+    std::function<void(block::BlockBackend &drive)> release_drive;
     /// The context of the -object iothread that a device's property iothread= names.
     std::function<util::Result<block::IoContext *>(std::string_view id)> find_iothread;
     block::IoContext *main_context = nullptr; ///< of the main loop; null: there is no block layer (unit tests)

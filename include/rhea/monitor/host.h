@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rhea/block/backend.h"
 #include "rhea/core/machine.h"
 #include "rhea/util/result.h"
 
@@ -51,6 +52,29 @@ class Host {
     virtual util::Result<void> ringbuf_write(const std::string& id, const std::string& data) = 0;
 
     virtual std::string version() const = 0;
+
+    // ---- drives: those of a machine without disks, unless a host says otherwise ------------------
+    virtual std::vector<block::BlockBackend*> drives() { return {}; }
+    virtual util::Result<block::BlockBackend*> find_drive(const std::string& id) { return no_drive(id); }
+    /// Id and thread id of each.
+    virtual std::vector<std::pair<std::string, std::int64_t>> iothreads() { return {}; }
+    virtual util::Result<void> eject(const std::string& id, bool) { return no_drive(id); }
+    virtual util::Result<void> change_medium(const std::string& id, const std::string&, const std::string&,
+                                             const std::string&) {
+        return no_drive(id);
+    }
+    /// "all": every drive that has a backing file.
+    virtual util::Result<void> commit(const std::string& id) { return no_drive(id); }
+    /// `text` as behind -drive, or (a node) -blockdev.
+    virtual util::Result<void> add_drive(const std::string&, bool) { return util::fail("there are no drives here"); }
+    virtual util::Result<void> remove_drive(const std::string& id) { return no_drive(id); }
+    /// A new overlay above the drive's medium; `reuse`: the file is there already.
+    virtual util::Result<void> snapshot_drive(const std::string& id, const std::string&, const std::string&, bool) {
+        return no_drive(id);
+    }
+
+  private:
+    static util::Failure no_drive(const std::string& id) { return util::fail("there is no drive '{}'", id); }
 };
 
 }  // namespace rhea::monitor

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Drives of the command line and the monitor's commands about them, on a machine without a guest."""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from harness import Conversation, Suite  # noqa: E402
+
+PROMPT = r"\(qemu\) "
+
+
+def ask(talk, line, pattern=""):
+    talk.send(line + "\n")
+    match = talk.expect(pattern)
+    talk.expect(PROMPT)
+    return match
+
+
+def check_refusals(suite, folder):
+    refused = suite.refused
+    disk = folder / "disk.img"
+    none = ["-M", "none"]
+    refused([*none, "-drive", f"file={folder}/absent,if=none"], "absent", "No such file or directory")
+    refused([*none, "-hda", f"{folder}/absent"], "absent", "No such file or directory")
+    refused([*none, "-hda", str(disk)], "none", "no place for drive 'ide0-hd0'")
+    refused([*none, "-drive", f"file={disk},if=none,fromat=raw"], "fromat")
+    refused([*none, "-drive", f"file={disk},if=none,format=rav"], "rav", "did you mean 'raw'")
+    refused([*none, "-drive", f"file={disk},if=vitrio"], "did you mean if=virtio")
+    refused([*none, "-drive", f"file={disk},if=none,id=d", "-drive", f"file={disk},if=none,id=d,readonly=on"], "in use|already")
+    refused([*none, "-drive", f"file={disk},if=none,id=a", "-drive", f"file={disk},if=none,id=b"], "in use by another")
+    refused([*none, "-blockdev", f"driver=file,filename={disk}"], "-blockdev", "node-name")
+    refused([*none, "-blockdev", f"driver=fiel,node-name=n,filename={disk}"], "did you mean 'file'")
+    refused([*none, "-blockdev", '{"driver":"file",'], "-blockdev", "JSON")
+    refused([*none, "-object", "iothreda,id=x"], "-object", "did you mean 'iothread'")
+    refused([*none, "-object", "iothread,id=x", "-object", "iothread,id=x"], "already an object 'x'")
+    refused([*none, "-object", "throttle-group,id=x,x-bps-totl=3"], "x-bps-totl", "did you mean")
+
+
+def check_help(suite):
+    for arguments, word in ((["-drive", "help"], "detect-zeroes"), (["-drive", "format=help"], "Supported formats: raw"),
+                            (["-blockdev", "help"], "raw"), (["-blockdev", "driver=raw,help"], "offset=<size>"),
+                            (["-object", "help"], "iothread")):
+        status, out, _ = suite.run(*arguments)
+        suite.check(status == 0 and word in out, f"{arguments}: status {status}, says {out!r}")
+
+
+def check_monitor(suite, folder):
+    disk, other = folder / "disk.img", folder / "other.img"
+    talk = Conversation([suite.binary, "-M", "none", "-monitor", "stdio", "-object", "iothread,id=io7",
+                         "-drive", f"file={disk},if=none,id=d0,format=raw,cache=none,throttling.iops-total=500",
+                         "-drive", "if=none,id=tray,media=cdrom",
+                         "-blockdev", json.dumps({"driver": "raw", "node-name": "top", "read-only": True,
+                                                  "file": {"driver": "file", "filename": str(other)}})])
+    talk.expect(PROMPT)
+    ask(talk, "info block", rf"d0 \(#block\d+\): {disk} \(raw\)\r\n    Cache mode:       writeback, direct\r\n"
+        r"    I/O throttling:   bps=0 bps_rd=0 bps_wr=0 iops=500 iops_rd=0 iops_wr=0\r\n\r\ntray: \[not inserted\]")
+    ask(talk, "info block -v d0", "virtual size: 1048576 bytes")
+    ask(talk, "info block d1", "there is no drive 'd1'; did you mean 'd0'")
+    ask(talk, "info blockstats", "d0: rd_bytes=0 rd_operations=0")
+    ask(talk, "info iothreads", r"io7:\r\n  thread_id=\d+")
+    ask(talk, "block_resize d0 2M")
+    suite.check(disk.stat().st_size == 2 << 20, f"block_resize left {disk.stat().st_size} bytes")
+    ask(talk, "block_resize tray 2M", "has no medium")
+    ask(talk, "block_set_io_throttle d0 0 0 0 0 0 0")
+    ask(talk, "block_set_io_throttle d0 1 1 0 0 0 0", "cannot be used together")
+    ask(talk, "eject d0", "not removable")
+    ask(talk, "commit d0", "no backing file")
+    ask(talk, "commit all")
+    ask(talk, f"drive_add 0 file={other},if=none,id=d9,readonly=on", "OK")
+    ask(talk, f"drive_add 0 file={other},if=ide", "needs if=none")
+    ask(talk, "info block d9", r"other.img \(raw, read-only\)")
+    ask(talk, "drive_del d9")
+    ask(talk, "drive_del d9", "there is no drive 'd9'")
+    ask(talk, "stop")
+    ask(talk, "c")
+    talk.send("quit\n")
+    suite.check(talk.wait() == 0, "quit with drives")
+
+
+def check_nothing_is_made_without_disks(suite, folder):
+    """No thread, no epoll descriptor, no ring for drives when there are none."""
+    talk = Conversation([suite.binary, "-M", "none", "-monitor", "stdio"])
+    talk.expect(PROMPT)
+    pid = talk.process.pid
+    names = [Path(f"/proc/{pid}/task/{task}/comm").read_text().strip() for task in os.listdir(f"/proc/{pid}/task")]
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    suite.check("disk" not in names, f"threads {names}")
+    suite.check(not any("epoll" in link or "io_uring" in link for link in links), f"descriptors {links}")
+    talk.send("quit\n")
+    suite.check(talk.wait() == 0, "quit without drives")
+
+
+def main():
+    suite = Suite(sys.argv[1])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for image in ("disk.img", "other.img"):
+            (folder / image).write_bytes(b"\xab" * (1 << 20))
+        check_help(suite)
+        check_refusals(suite, folder)
+        check_monitor(suite, folder)
+        check_nothing_is_made_without_disks(suite, folder)
+    suite.finish()
+
+
+if __name__ == "__main__":
+    main()
