@@ -4,6 +4,7 @@
 #include "hw/char/uart16550.h"
 #include "hw/ide/ide_hard_disk.h"
 #include "hw/misc/debug_exit.h"
+#include "hw/nvme/nvme_controller.h"
 #include "hw/pc/pc_machine.h"
 #include "hw/scsi/scsi_device.h"
 #include "hw/virtio/pci_types.h"
@@ -33,6 +34,10 @@ const core::DeviceType kDevices[] = {
      [](core::Machine &machine) -> std::unique_ptr<core::Device> {
          return std::make_unique<DebugConsole>(nullptr, machine.io_root());
      }},
+    {"nvme", "PCI", "NVMe controller with one namespace",
+     [](core::Machine &machine) -> std::unique_ptr<core::Device> {
+         return std::make_unique<nvme::NvmeController>(machine.config(), machine.clocks());
+     }, true},
     {"isa-serial", "ISA", "serial port (16550A)",
      [](core::Machine &machine) -> std::unique_ptr<core::Device> {
          return std::make_unique<Uart16550>(machine.clocks(), nullptr);
@@ -80,6 +85,8 @@ const core::DeviceType *find_device_type(std::string_view name) {
 }
 
 std::string nearest_device_hint(std::string_view name) {
+    if (name == "ide-cd")
+        return "; IDE CD-ROM drives are not in this version of Rhea, scsi-cd behind virtio-scsi-pci is";
     std::vector<std::string_view> names;
     for (const core::DeviceType &type : all_devices())
         names.push_back(type.name);

@@ -35,7 +35,8 @@ std::vector<std::uint8_t> little_endian(std::uint32_t value, unsigned size) {
 
 } // namespace
 
-/// One path a line, in order of bootindex; "HALT" keeps firmware from trying what is not listed.
+/// One path a line, in order of bootindex; "HALT" (strict=on) keeps firmware from trying what is not
+/// listed.
 util::Result<std::vector<std::uint8_t>> PcMachine::boot_order_file() const {
     std::vector<BootEntry> entries;
     for (const auto &device : devices()) {
@@ -54,8 +55,8 @@ util::Result<std::vector<std::uint8_t>> PcMachine::boot_order_file() const {
     std::string text;
     for (const BootEntry &entry : entries)
         text += (text.empty() ? "" : "\n") + entry.path;
-    if (config().boot.strict)
-        text += (text.empty() ? "" : "\n") + std::string("HALT");
+    if (config().boot.strict && !text.empty())
+        text += "\nHALT";
     std::vector<std::uint8_t> bytes(text.begin(), text.end());
     if (!bytes.empty())
         bytes.push_back(0);

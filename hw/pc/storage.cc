@@ -16,7 +16,7 @@ struct DriveDevice {
     std::string_view interface, disk, cdrom; ///< device types; empty: none
 };
 constexpr DriveDevice kDriveDevices[] = {
-    {"ide", "ide-hd", "ide-cd"},
+    {"ide", "ide-hd", ""},
     {"virtio", "virtio-blk-pci", ""},
 };
 
@@ -26,7 +26,8 @@ util::Result<core::DeviceOption> device_for(const core::DriveOption &drive) {
             continue;
         const std::string_view type = drive.cdrom ? known.cdrom : known.disk;
         if (type.empty())
-            return util::fail("drive '{}': if={} has no CD-ROM drives; use if=ide or if=scsi", drive.id, drive.interface);
+            return util::fail("drive '{}': CD-ROM drives with if={} are not in this version of Rhea; use -drive if=none,id=cd,media=cdrom,... "
+                              "-device virtio-scsi-pci -device scsi-cd,drive=cd", drive.id, drive.interface);
         core::DeviceOption option{std::string(type), {{"drive", drive.id}}};
         if (drive.interface == "ide") {
             option.properties.emplace_back("bus", fmt::format("ide.{}", drive.bus));

@@ -174,6 +174,16 @@ def need_kvm():
         raise Skip(f"/dev/kvm cannot be opened: {error.strerror}") from None
 
 
+def need_drives(emulator, *devices):
+    """Skip where the emulator does not know -drive or one of these device types."""
+    checks = [["-drive", "if=none,id=x", "-version"]] + [["-device", f"{device},help"] for device in devices]
+    for arguments in checks:
+        done = subprocess.run([emulator, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, check=False)
+        if done.returncode != 0:
+            raise Skip(done.stderr.strip())
+
+
 def run(test):
     """Runs a test function and ends the process as the runner of tests expects it."""
     try:

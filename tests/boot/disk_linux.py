@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Debian's kernel with a disk: it finds the block device, reads the host's pattern, writes one that the host verifies.
+
+Usage: disk_linux.py EMULATOR INTERFACE [MODE] [EMULATOR OPTION...]
+INTERFACE: ide, nvme, virtio-blk, virtio-scsi; or none, where the guest has to say that there is no disk.
+MODE: pattern (the default); ext4 (mkfs, 500 MiB with checksums, remount, verify, discard, the image shrinks);
+root (an ext4 file system made by the host is the root file system)
+"""
+
+import hashlib
+import io
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from guest import Emulator, Failure, Skip, material, need_drives, run
+
+SECONDS = 180
+FULL_SECONDS = 1500
+MIB = 1 << 20
+
+# The devices, and the block device in the guest.
+INTERFACES = {
+    "ide": (["-device", "ide-hd,drive=d"], "sda"),
+    "nvme": (["-device", "nvme,serial=n1,drive=d"], "nvme0n1"),
+    "virtio-blk": (["-device", "virtio-blk-pci,drive=d"], "vda"),
+    "virtio-scsi": (["-device", "virtio-scsi-pci,id=s", "-device", "scsi-hd,bus=s.0,drive=d"], "sda"),
+    "none": ([], "sda"),
+}
+
+LOAD = """
+for module in $(cat /modules/order); do insmod /modules/$module 2>/dev/null; done
+for i in $(seq 1 100); do [ -b /dev/DISK ] && break; sleep 0.1; done
+if [ ! -b /dev/DISK ]; then echo "guest: there is no disk"; exit; fi
+"""
+
+# Reads the first MiB and the last; writes the first half of the second MiB.
+PATTERN = LOAD + """
+echo "guest: sectors $(cat /sys/block/DISK/size)"
+echo "guest: first $(dd if=/dev/DISK bs=64k count=16 2>/dev/null | md5sum)"
+echo "guest: last $(dd if=/dev/DISK bs=64k skip=BLOCKS count=16 2>/dev/null | md5sum)"
+seq 1 100000 | head -c 524288 | dd of=/dev/DISK bs=64k seek=16 conv=notrunc 2>/dev/null && sync
+dd if=/dev/DISK bs=64k skip=16 count=8 of=/tmp/read 2>/dev/null
+echo "guest: written $(md5sum </tmp/read)"
+"""
+
+EXT4 = LOAD + """
+mke2fs -q -F -t ext4 -E nodiscard /dev/DISK && mkdir -p /mnt && mount -t ext4 /dev/DISK /mnt && echo "guest: mounted"
+dd if=/dev/urandom of=/tmp/seed bs=1M count=5 2>/dev/null
+for i in $(seq 1 100); do { echo $i; cat /tmp/seed; } >/mnt/file$i; done
+cd /mnt && md5sum file* >/tmp/sums && cd / && sync && umount /mnt && echo "guest: wrote $(wc -l </tmp/sums) files"
+echo 3 >/proc/sys/vm/drop_caches
+mount -t ext4 /dev/DISK /mnt && cd /mnt && md5sum -c /tmp/sums >/tmp/result 2>&1; grep -vc ': OK$' /tmp/result
+echo "guest: verified $(grep -c ': OK$' /tmp/result)"
+rm -f file*; cd /; sync; fstrim /mnt && echo "guest: trimmed"
+umount /mnt && sync
+"""
+
+# Loads the drivers, then goes on in the disk's file system.
+ROOT = LOAD + """
+mkdir -p /newroot && mount -t ext4 -o rw /dev/DISK /newroot && echo "guest: switching"
+mount -t devtmpfs dev /newroot/dev
+exec chroot /newroot /bin/busybox sh /sbin/in-root
+"""
+IN_ROOT = """
+/bin/busybox mount -t proc proc /proc
+echo "guest: root is $(/bin/busybox awk '$2 == "/" && $3 == "ext4" {print $1, $3}' /proc/mounts | /bin/busybox tail -n 1)"
+echo "guest: says $(/bin/busybox cat /etc/motd)"
+echo from-the-guest >/root/written
+/bin/busybox sync
+/bin/busybox mount -o remount,ro / && echo "guest: clean"
+/bin/busybox poweroff -f
+"""
+
+
+def archive(files):
+    """A cpio archive (newc) of {name: text}."""
+    out = io.BytesIO()
+    for number, (name, data) in enumerate([*files.items(), ("TRAILER!!!", b"")]):
+        fields = [number, 0o100755 if name != "TRAILER!!!" else 0, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
+        out.write(b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0")
+        out.write(b"\0" * (-out.tell() % 4) + data)
+        out.write(b"\0" * (-out.tell() % 4))
+    return out.getvalue()
+
+
+class Bench:
+    """One guest with one disk."""
+
+    def __init__(self, emulator, interface, options, folder):
+        self.emulator, self.options, self.folder = emulator, options, folder
+        self.devices, self.disk = INTERFACES[interface]
+        self.image = os.path.join(folder, "disk.img")
+
+    def guest(self, script, seconds, extra=(), ram="256"):
+        """Starts a guest that runs the script and powers off."""
+        material_folder = material("initramfs", "disk-kernel", *extra)
+        initrd = os.path.join(self.folder, "initrd")
+        script = script.replace("DISK", self.disk)
+        with open(initrd, "wb") as out:
+            for part in ("initramfs", "disk-modules", *extra):
+                with open(os.path.join(material_folder, part + ".cpio.gz"), "rb") as file:
+                    shutil.copyfileobj(file, out)
+                out.write(b"\0" * (-out.tell() % 4))
+            out.write(archive({"test.sh": script.encode()}))
+        drive = ["-drive", f"file={self.image},format=raw,if=none,id=d,discard=unmap"] if self.devices else []
+        self.seconds = seconds
+        return Emulator(self.emulator, "-M", "pc", "-m", ram, "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
+                        *(self.options or ["-accel", "tcg", "-cpu", "max"]),
+                        "-kernel", os.path.join(material_folder, "disk-vmlinuz"), "-initrd", initrd,
+                        "-append", "console=ttyS0 quiet rhea.run=sh,/test.sh", *drive, *self.devices)
+
+
+def expected_write():
+    """What the guest's `seq 1 100000 | head -c 524288` gives."""
+    return "".join(f"{n}\n" for n in range(1, 100001)).encode()[:524288]
+
+
+def none(bench):
+    with bench.guest(PATTERN, SECONDS) as guest:
+        guest.expect("guest: there is no disk", SECONDS)
+        guest.expect_status(0, SECONDS)
+    if "guest: sectors" in guest.console:
+        raise Failure("the guest found a disk that is not there")
+
+
+def pattern(bench):
+    size = 8 * MIB + 512  # no multiple of a page
+    content = bytearray(random.Random(7).randbytes(size))
+    with open(bench.image, "wb") as file:
+        file.write(content)
+    blocks = (size - MIB) // 65536
+    with bench.guest(PATTERN.replace("BLOCKS", str(blocks)), SECONDS) as guest:
+        guest.expect(f"guest: sectors {size // 512}\n", SECONDS)
+        guest.expect("guest: first " + hashlib.md5(content[:MIB]).hexdigest(), SECONDS)
+        guest.expect("guest: last " + hashlib.md5(content[blocks * 65536:blocks * 65536 + MIB]).hexdigest(), SECONDS)
+        guest.expect("guest: written " + hashlib.md5(expected_write()).hexdigest(), SECONDS)
+        guest.expect_status(0, SECONDS)
+    content[MIB:MIB + 524288] = expected_write()
+    with open(bench.image, "rb") as file:
+        if file.read() != content:
+            raise Failure("the image does not hold what the guest wrote, or more than that has changed")
+
+
+def ext4(bench):
+    with open(bench.image, "wb") as file:
+        file.truncate(1024 * MIB)
+    with bench.guest(EXT4, FULL_SECONDS, extra=("e2fsprogs",), ram="768") as guest:
+        guest.expect("guest: mounted", FULL_SECONDS)
+        guest.expect("guest: wrote 100 files", FULL_SECONDS)
+        before = os.stat(bench.image).st_blocks * 512
+        guest.expect("guest: verified 100\n", FULL_SECONDS)
+        guest.expect("guest: trimmed", FULL_SECONDS)
+        guest.expect_status(0, FULL_SECONDS)
+    after = os.stat(bench.image).st_blocks * 512
+    print(f"image: {before // MIB} MiB with the files, {after // MIB} MiB after the discard")
+    if before < 500 * MIB:
+        raise Failure(f"500 MiB were synced, and the image takes {before // MIB} MiB")
+    if after > before // 4:
+        raise Failure("the discard did not make the image smaller")
+    check_file_system(bench.image)
+
+
+def check_file_system(image):
+    done = subprocess.run(["e2fsck", "-fn", image], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise Failure("e2fsck finds fault with the image: " + done.stdout)
+
+
+def root(bench):
+    tree = os.path.join(bench.folder, "tree")
+    for name in ("bin", "sbin", "dev", "proc", "sys", "etc", "root", "tmp"):
+        os.makedirs(os.path.join(tree, name))
+    cpio = subprocess.run(f"zcat {material('initramfs')}/initramfs.cpio.gz | cpio -i --quiet --to-stdout bin/busybox", shell=True,
+                          stdout=subprocess.PIPE, check=True).stdout
+    for name, data, mode in (("bin/busybox", cpio, 0o755), ("sbin/in-root", IN_ROOT.encode(), 0o755),
+                             ("etc/motd", b"an ext4 root\n", 0o644)):
+        with open(os.path.join(tree, name), "wb") as file:
+            file.write(data)
+        os.chmod(os.path.join(tree, name), mode)
+    done = subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, bench.image, "64M"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise Failure("mke2fs: " + done.stdout)
+    with bench.guest(ROOT, SECONDS) as guest:
+        guest.expect("guest: root is /dev/", SECONDS)
+        guest.expect("guest: says an ext4 root", SECONDS)
+        guest.expect("guest: clean", SECONDS)
+        guest.expect_status(0, SECONDS)
+    check_file_system(bench.image)
+    read = subprocess.run(["debugfs", "-R", "cat /root/written", bench.image], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    if read != "from-the-guest\n":
+        raise Failure(f"the guest's file in the image says {read!r}")
+
+
+def main():
+    emulator, interface, *rest = sys.argv[1:]
+    modes = {"pattern": pattern, "ext4": ext4, "root": root}
+    mode = modes[rest.pop(0)] if rest and rest[0] in modes else pattern
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    if mode is not pattern and not shutil.which("mke2fs"):
+        raise Skip("mke2fs (Debian package e2fsprogs) is not installed")
+    need_drives(emulator, *(word.split(",")[0] for word in INTERFACES[interface][0] if word != "-device"))
+    with tempfile.TemporaryDirectory(prefix="rhea-disk-") as folder:
+        (none if interface == "none" else mode)(Bench(emulator, interface, rest, folder))
+
+
+run(main)
