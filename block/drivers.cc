@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "block/file/file_node.h"
+#include "block/qcow2/qcow2.h"
 #include "block/raw/raw.h"
 #include "block/throttle/throttle_node.h"
 #include "rhea/block/driver.h"
@@ -45,6 +46,7 @@ constexpr BlockDriver kHostDeviceDriver = {
 std::span<const BlockDriver *const> block_drivers() {
     static constexpr auto kDrivers = std::to_array<const BlockDriver *>({
         &kRawDriver,
+        &kQcow2Driver,
         &kFileDriver,
         &kHostDeviceDriver,
         &kThrottleDriver,

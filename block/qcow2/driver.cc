@@ -1,0 +1,60 @@
+// The qcow2 driver's entry in the table of drivers.
+#include <array>
+
+#include "block/qcow2/qcow2.h"
+
+namespace rhea::block {
+
+namespace {
+
+int probe(std::span<const std::uint8_t> head, std::string_view) {
+    if (head.size() < 8 || qcow2::load_be<std::uint32_t>(head.data()) != qcow2::kMagic)
+        return 0;
+    return qcow2::load_be<std::uint32_t>(head.data() + 4) >= 2 ? 100 : 0;
+}
+
+constexpr auto kOpenOptions = std::to_array<OptionDescription>({
+    {"lazy-refcounts", "bool (on/off)", "Postpone refcount updates", "as the image says"},
+    {"pass-discard-request", "bool (on/off)", "Pass guests' discards to the file below", "on"},
+    {"pass-discard-snapshot", "bool (on/off)", "Discard clusters of snapshots that are deleted", "on"},
+    {"pass-discard-other", "bool (on/off)", "Discard other clusters that become free", "off"},
+    {"overlap-check", "str", "Metadata that writes of data are checked against (none, constant, cached, all)", "cached"},
+    {"overlap-check.template", "str", "The same", "cached"},
+    {"cache-size", "size", "Bytes of both metadata caches together", ""},
+    {"l2-cache-size", "size", "Bytes of the cache of L2 tables, at most", "32M"},
+    {"l2-cache-entry-size", "size", "Bytes of one entry of the cache of L2 tables", "4k"},
+    {"refcount-cache-size", "size", "Bytes of the cache of refcount blocks, at most", "8M"},
+    {"data-file", "node", "The external data file", "as the image says"},
+    {"backing", "node", "The backing file", "as the image says"},
+});
+
+constexpr auto kCreateOptions = std::to_array<OptionDescription>({
+    {"backing_file", "str", "File name of a base image", ""},
+    {"backing_fmt", "str", "Image format of the base image", ""},
+    {"cluster_size", "size", "qcow2 cluster size", "65536"},
+    {"compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])", "1.1"},
+    {"compression_type", "str", "Compression method used for image cluster compression", "zlib"},
+    {"data_file", "str", "File name of an external data file", ""},
+    {"data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image", "off"},
+    {"extended_l2", "bool (on/off)", "Extended L2 tables", "off"},
+    {"lazy_refcounts", "bool (on/off)", "Postpone refcount updates", "off"},
+    {"preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)", "off"},
+    {"refcount_bits", "num", "Width of a reference count entry in bits", "16"},
+    {"size", "size", "Virtual disk size", ""},
+});
+
+} // namespace
+
+constexpr BlockDriver kQcow2Driver = {
+    .name = "qcow2",
+    .supports_backing = true,
+    .probe = probe,
+    .open = qcow2::open,
+    .create = qcow2::create,
+    .open_options = kOpenOptions,
+    .create_options = kCreateOptions,
+    .amend = qcow2::amend,
+    .measure = qcow2::measure,
+};
+
+} // namespace rhea::block

@@ -1,0 +1,33 @@
+// The entry of the qcow2 driver in the table of drivers, and what its parts share.
+#pragma once
+#include "block/qcow2/node.h"
+#include "rhea/block/driver.h"
+
+namespace rhea::block {
+
+extern const BlockDriver kQcow2Driver;
+
+namespace qcow2 {
+
+/// open.cc
+Task<Result<std::shared_ptr<BlockNode>>> open(OpenRequest request);
+/// A node on `file` alone, writable, without backing or data file of its own: for create and tests.
+Task<Result<std::shared_ptr<Qcow2Node>>> open_on(IoContext &context, std::shared_ptr<BlockNode> file, std::string filename,
+                                                 std::shared_ptr<BlockNode> data, const OpenFlags &flags = {},
+                                                 const OpenOptions *options = nullptr);
+
+/// create.cc
+Task<Result<void>> create(CreateRequest request);
+
+/// Options of create, measure and amend, checked.
+struct CreateOptions {
+    Header header;
+    Preallocation preallocation = Preallocation::kOff;
+};
+Result<CreateOptions> parse_create_options(NodeOptions &options, std::uint64_t size, const std::string &filename);
+
+Result<std::pair<std::uint64_t, std::uint64_t>> measure(std::uint64_t size, std::uint64_t allocated, NodeOptions options);
+Task<Result<void>> amend(BlockNode &node, NodeOptions options, std::function<void(double)> progress);
+
+} // namespace qcow2
+} // namespace rhea::block
