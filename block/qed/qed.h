@@ -1,0 +1,9 @@
+// QEMU Enhanced Disk images: the driver's row (block/drivers.cc).
+#pragma once
+#include "rhea/block/driver.h"
+
+namespace rhea::block {
+
+extern const BlockDriver kQedDriver;
+
+} // namespace rhea::block
