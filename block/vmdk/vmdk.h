@@ -1,0 +1,9 @@
+// VMware disk images: the driver's row (block/drivers.cc).
+#pragma once
+#include "rhea/block/driver.h"
+
+namespace rhea::block {
+
+extern const BlockDriver kVmdkDriver;
+
+} // namespace rhea::block
