@@ -1,0 +1,9 @@
+// Apple disk images: the driver's row (block/drivers.cc).
+#pragma once
+#include "rhea/block/driver.h"
+
+namespace rhea::block {
+
+extern const BlockDriver kDmgDriver;
+
+} // namespace rhea::block
