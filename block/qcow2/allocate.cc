@@ -154,6 +154,31 @@ Task<Result<ClusterRun>> Refcounts::allocate_loading(std::uint64_t want) {
     }
 }
 
+Task<Result<bool>> Refcounts::drop_last_block() {
+    std::uint64_t block = table_.size();
+    while (block != 0 && table_[block - 1] == 0)
+        --block;
+    if (block-- < 2)
+        co_return false; // the first one has the header
+    const unsigned bits = geometry_.refcount_block_bits();
+    const std::uint64_t home = table_[block] >> geometry_.cluster_bits;
+    if (home >> bits != block)
+        co_return false;
+    for (std::uint64_t cluster = block << bits; cluster < (block + 1) << bits; ++cluster) {
+        auto count = co_await get_loading(cluster);
+        if (!count)
+            co_return util::fail(count.error());
+        if (*count != (cluster == home ? 1u : 0u))
+            co_return false;
+    }
+    cache_.forget(table_[block]);
+    table_[block] = 0;
+    dirty_entries_.insert(block);
+    map_.remove(home, 1);
+    note_free(home);
+    co_return true;
+}
+
 Task<Result<std::uint64_t>> Refcounts::allocate_contiguous(std::uint64_t count) {
     if (count <= max_exact()) {
         ClusterRun run;

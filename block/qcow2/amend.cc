@@ -168,7 +168,7 @@ Task<Result<void>> Qcow2Node::amend(NodeOptions options, const std::function<voi
     const auto backing = options.take("backing_file"), format = options.take("backing_fmt"), data_file = options.take("data_file");
     if (!lazy || !bits || !size)
         co_return util::fail(!lazy ? lazy.error() : !bits ? bits.error() : size.error());
-    if (auto ok = options.finish(); !ok)
+    if (auto ok = options.finish(known_names(kQcow2Driver.create_options)); !ok)
         co_return util::fail(ok.error().within(image.filename()).with_code(EINVAL));
     if (data_file && !image.header.external_data())
         co_return refuse(image, "data_file cannot be given to an image without an external data file; convert the image");

@@ -130,7 +130,7 @@ Result<CreateOptions> parse_create_options(NodeOptions &options, std::uint64_t s
     // A raw data file is all there from the beginning; so must its map be.
     if (h.raw_external_data() && out.preallocation == Preallocation::kOff)
         out.preallocation = Preallocation::kMetadata;
-    if (auto done = options.finish(); !done)
+    if (auto done = options.finish(known_names(kQcow2Driver.create_options)); !done)
         return refuse(done.error());
 
     h.size = (size + 511) & ~std::uint64_t{511};

@@ -89,7 +89,15 @@ Task<Result<void>> Image::grow_l1(std::uint64_t entries, bool exact) {
 }
 
 Task<Result<void>> Image::cut_file() {
-    auto done = co_await commit();
+    auto done = co_await settle();
+    for (bool dropped = done.has_value(); dropped;) {
+        auto again = co_await refcounts.drop_last_block();
+        if (!again)
+            co_return util::fail(again.error());
+        dropped = *again;
+    }
+    if (done)
+        done = co_await settle();
     std::uint64_t last = geometry.clusters(file.length());
     while (done && last > 0) {
         auto count = co_await refcounts.get_loading(last - 1);

@@ -123,7 +123,7 @@ Task<Result<NodePtr>> open(OpenRequest request) {
     auto backing = co_await open_backing(request, header->backing_file, header->backing_format);
     if (!backing)
         co_return util::fail(backing.error());
-    if (auto ok = request.options.finish(); !ok)
+    if (auto ok = request.options.finish(known_names(kQcow2Driver.open_options)); !ok)
         co_return util::fail(ok.error().within(request.filename).with_code(EINVAL));
     auto node = std::make_shared<Qcow2Node>(request.context, std::move(image), *backing);
     done = co_await repair_if_dirty(*node, request.flags);

@@ -9,6 +9,14 @@ extern const BlockDriver kQcow2Driver;
 
 namespace qcow2 {
 
+/// For NodeOptions::finish().
+inline std::vector<std::string_view> known_names(std::span<const OptionDescription> options) {
+    std::vector<std::string_view> names;
+    for (const OptionDescription &option : options)
+        names.push_back(option.name);
+    return names;
+}
+
 /// open.cc
 Task<Result<std::shared_ptr<BlockNode>>> open(OpenRequest request);
 /// A node on `file` alone, writable, without backing or data file of its own: for create and tests.

@@ -52,6 +52,8 @@ public:
     Task<Result<std::uint64_t>> get_loading(std::uint64_t cluster);
     Task<Result<void>> set_loading(std::uint64_t cluster, std::uint64_t value);
     Task<Result<void>> change_loading(std::uint64_t first, std::uint64_t count, bool increment);
+    /// Gives up the highest refcount block when it counts nothing but itself; false: it does, or there is none.
+    Task<Result<bool>> drop_last_block();
     Task<Result<ClusterRun>> allocate_loading(std::uint64_t want);
 
     /// A cluster is free again: look there first.

@@ -56,7 +56,7 @@ void use(IoContext &context, Qcow2Node &node) {
 } // namespace
 
 void run_fuzz_input(std::span<const std::uint8_t> bytes) {
-    IoContext context;
+    static IoContext context; // one for all: its pool's threads take a while to end
     struct Way {
         bool read_only, check;
         CheckFix fix;

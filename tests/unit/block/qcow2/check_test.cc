@@ -150,7 +150,6 @@ TEST_F(Qcow2Check, BadEntriesAreErrorsNotCrashes) {
     auto file = written();
     set_word(*file, l2_at(*file) + 8, (word(*file, l2_at(*file) + 8) & ~0xffffull) | 0x1200);
     set_word(*file, l2_at(*file) + 16, kCompressedBit | 0x3fffffffffffffff);
-    set_word(*file, l1_at(*file) + 0, word(*file, l1_at(*file)));
     OpenFlags flags;
     flags.read_only = true;
     auto node = open(file, flags);
@@ -161,7 +160,7 @@ TEST_F(Qcow2Check, BadEntriesAreErrorsNotCrashes) {
         ASSERT_FALSE(done) << at;
         EXPECT_EQ(done.error().code(), EIO);
     }
-    EXPECT_EQ(read(*node, 0, 512), Bytes(pattern(kMiB, 1).begin(), pattern(kMiB, 1).begin() + 512));
+    EXPECT_EQ(read(*node, 0, 512), pattern(512, 1));
     EXPECT_FALSE(parse_header(file->bytes, "x")->corrupt()); // read-only: not written
 }
 

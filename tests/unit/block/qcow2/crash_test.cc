@@ -44,7 +44,7 @@ protected:
             error_ = done.error().message();
     }
     Task<Result<void>> flush(std::shared_ptr<Qcow2Node> node, SectorModel &model) {
-        const std::vector<std::uint32_t> safe = model.snapshot();
+        const std::vector<SectorModel::Content> safe = model.snapshot();
         auto done = co_await node->flush();
         if (done)
             model.flushed(safe);
@@ -53,21 +53,21 @@ protected:
     Task<Result<void>> change(std::shared_ptr<Qcow2Node> node, SectorModel &model, std::vector<bool> &used, unsigned kind, std::uint64_t first,
                               std::uint64_t count) {
         Result<void> done;
+        const std::uint32_t number = ++number_;
         if (kind <= 2) { // zeroes
-            model.begin_write(first, count, 0);
+            model.begin_write(first, count, {number, 0});
             done = co_await node->write_zeroes(first * kSector, count * kSector, kind == 1 ? kMayUnmap : kNoFlags);
             if (done)
-                model.end_write(first, count, 0);
+                model.end_write(first, count, {number, 0});
         } else {
-            const std::uint32_t number = ++number_;
             Bytes bytes(count * kSector);
             for (std::uint64_t i = 0; i < count; ++i)
                 SectorModel::fill(&bytes[i * kSector], number);
-            model.begin_write(first, count, number);
+            model.begin_write(first, count, {number, number});
             const IoVector from(bytes.data(), bytes.size());
             done = co_await node->write(first * kSector, from, kNoFlags);
             if (done)
-                model.end_write(first, count, number);
+                model.end_write(first, count, {number, number});
         }
         for (std::uint64_t s = first; s < first + count; ++s)
             used[s] = false;
@@ -92,8 +92,7 @@ TEST_P(Qcow2Crash, WhatWasFlushedIsThereAndNothingIsCorrupt) {
             Bytes bytes(setup.size);
             for (std::uint64_t i = 0; i < model.size(); ++i) {
                 SectorModel::fill(&bytes[i * kSector], 5);
-                model.at(i).now = 5;
-                model.at(i).possible = {5};
+                model.at(i).is(5);
             }
             base = memory(bytes);
         }
@@ -121,11 +120,9 @@ TEST_P(Qcow2Crash, WhatWasFlushedIsThereAndNothingIsCorrupt) {
             const Bytes all = read(*after, 0, setup.size);
             for (std::uint64_t s = 0; s < model.size(); ++s) {
                 const std::uint32_t number = SectorModel::number_of(&all[s * kSector]);
-                const auto &possible = model.at(s).possible;
-                ASSERT_TRUE(std::find(possible.begin(), possible.end(), number) != possible.end())
-                    << "sector " << s << " has " << number << ", last written " << model.at(s).now << ", life " << life;
-                model.at(s).now = number;
-                model.at(s).possible = {number};
+                ASSERT_TRUE(model.at(s).can_be(number))
+                    << "sector " << s << " has " << number << ", last written " << model.at(s).now.number << ", life " << life;
+                model.at(s).is(number);
             }
         }
     }

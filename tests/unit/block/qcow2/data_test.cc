@@ -102,7 +102,8 @@ TEST_P(Qcow2Data, ZeroesHideTheBackingFile) {
 TEST_P(Qcow2Data, DiscardedClustersAreZeroAndFree) {
     auto file = make(16 * kMiB, GetParam());
     auto node = open(file);
-    write(*node, 0, pattern(8 * kMiB, 1));
+    const Bytes bytes = pattern(8 * kMiB, 1);
+    write(*node, 0, bytes);
     expect_ok(run(node->flush()));
     expect_ok(run(node->discard(2 * kMiB, 4 * kMiB)));
     EXPECT_EQ(read(*node, 2 * kMiB, 4 * kMiB), Bytes(4 * kMiB));
@@ -110,7 +111,7 @@ TEST_P(Qcow2Data, DiscardedClustersAreZeroAndFree) {
     const std::uint64_t before = file->length();
     write(*node, 10 * kMiB, pattern(2 * kMiB, 2)); // goes to where the others were
     EXPECT_LE(file->length(), before + 2 * 65536 + 2 * node->cluster_size());
-    EXPECT_EQ(read(*node, 0, 2 * kMiB), Bytes(pattern(8 * kMiB, 1).begin(), pattern(8 * kMiB, 1).begin() + 2 * kMiB));
+    EXPECT_EQ(read(*node, 0, 2 * kMiB), Bytes(bytes.begin(), bytes.begin() + 2 * kMiB));
     expect_ok(run(node->flush()));
     expect_clean(*node);
 }

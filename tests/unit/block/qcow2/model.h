@@ -17,9 +17,20 @@ class SectorModel {
 public:
     explicit SectorModel(std::uint64_t sectors) : sectors_(sectors) {}
 
+    /// What a write put into a sector; `order` grows from write to write.
+    struct Content {
+        std::uint32_t order = 0, number = 0;
+    };
     struct Sector {
-        std::uint32_t now = 0;
-        std::vector<std::uint32_t> possible{0}; ///< after a crash
+        Content now;
+        std::vector<Content> possible{Content{}}; ///< after a crash
+        void is(std::uint32_t number) {
+            now = {0, number};
+            possible = {now};
+        }
+        bool can_be(std::uint32_t number) const {
+            return std::any_of(possible.begin(), possible.end(), [=](const Content &each) { return each.number == number; });
+        }
     };
 
     static void fill(std::uint8_t *sector, std::uint32_t number) {
@@ -38,28 +49,27 @@ public:
 
     std::uint64_t size() const { return sectors_.size(); }
     Sector &at(std::uint64_t sector) { return sectors_[sector]; }
-    void begin_write(std::uint64_t first, std::uint64_t count, std::uint32_t number) {
+    void begin_write(std::uint64_t first, std::uint64_t count, Content content) {
         for (std::uint64_t i = first; i < first + count; ++i)
-            sectors_[i].possible.push_back(number);
+            sectors_[i].possible.push_back(content);
     }
-    void end_write(std::uint64_t first, std::uint64_t count, std::uint32_t number) {
+    void end_write(std::uint64_t first, std::uint64_t count, Content content) {
         for (std::uint64_t i = first; i < first + count; ++i)
-            sectors_[i].now = number;
+            sectors_[i].now = content;
     }
-    /// Call with the state at the flush's begin: what was complete then is safe when it ends.
-    std::vector<std::uint32_t> snapshot() const {
-        std::vector<std::uint32_t> all;
+    /// The state at a flush's begin: what was complete then is safe when it ends.
+    std::vector<Content> snapshot() const {
+        std::vector<Content> all;
         for (const Sector &sector : sectors_)
             all.push_back(sector.now);
         return all;
     }
-    void flushed(const std::vector<std::uint32_t> &safe) {
+    void flushed(const std::vector<Content> &safe) {
         for (std::size_t i = 0; i < sectors_.size(); ++i) {
-            // Writes behind the flush's begin are still possible; they are numbered higher than what was safe then.
-            std::vector<std::uint32_t> kept{safe[i]};
-            for (const std::uint32_t number : sectors_[i].possible)
-                if (number > safe[i])
-                    kept.push_back(number);
+            std::vector<Content> kept{safe[i]}; // and what was begun later
+            for (const Content &content : sectors_[i].possible)
+                if (content.order > safe[i].order)
+                    kept.push_back(content);
             sectors_[i].possible = kept;
         }
     }
