@@ -2,10 +2,17 @@
 #include <array>
 #include <cerrno>
 
+#include "block/dmg/dmg.h"
 #include "block/file/file_node.h"
+#include "block/nbd/nbd.h"
 #include "block/qcow2/qcow2.h"
+#include "block/qed/qed.h"
 #include "block/raw/raw.h"
 #include "block/throttle/throttle_node.h"
+#include "block/vdi/vdi.h"
+#include "block/vhdx/vhdx.h"
+#include "block/vmdk/vmdk.h"
+#include "block/vpc/vpc.h"
 #include "rhea/block/driver.h"
 #include "rhea/util/nearest_name.h"
 
@@ -50,6 +57,13 @@ std::span<const BlockDriver *const> block_drivers() {
         &kFileDriver,
         &kHostDeviceDriver,
         &kThrottleDriver,
+        &kNbdDriver,
+        &kVmdkDriver,
+        &kVdiDriver,
+        &kVpcDriver,
+        &kVhdxDriver,
+        &kQedDriver,
+        &kDmgDriver,
     });
     return kDrivers;
 }
