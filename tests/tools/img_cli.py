@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""rhea-img by itself: help, wrong words, refusals, output that people and programs read.
+
+Usage: img_cli.py RHEA_IMG
+"""
+
+import json
+import os
+import sys
+
+from img_harness import MIB, Tools, write_pattern
+
+COMMANDS = ("amend", "bench", "check", "commit", "compare", "convert", "create", "dd", "info", "map", "measure", "rebase",
+            "resize", "snapshot")
+
+
+def help_texts(tools):
+    text = tools.rhea_ok("--help")
+    for command in COMMANDS:
+        tools.check(f"\n  {command} " in text, f"--help does not name {command}")
+        page = tools.rhea_ok(command, "--help")
+        tools.check(page.startswith(f"usage: rhea-img {command} "), f"{command} --help: {page[:60]!r}")
+    tools.check("qcow2" in text and "vmdk" in text, "--help does not list the formats")
+    tools.check("rhea-img version" in tools.rhea_ok("--version"), "--version")
+    tools.check("backing_file" in tools.rhea_ok("create", "-f", "qcow2", "-o", "help"), "-o help")
+    tools.check("cluster_size" in tools.rhea_ok("convert", "-O", "qcow2", "-o", "help"), "convert -o help")
+
+
+def refusals(tools):
+    refused = tools.refused
+    refused([], "no command")
+    refused(["conver"], "did you mean 'convert'")
+    refused(["info"], "operand is missing", "rhea-img info")
+    refused(["info", "a", "b"], "'b' is one operand too many")
+    refused(["info", "--outptu=json", "a"], "'--outptu", "did you mean '--output'")
+    refused(["info", "--output=xml", "a"], "human or json", "'xml'")
+    refused(["info", "-Z", "a"], "'-Z'", "rhea-img info --help")
+    refused(["info", "absent.qcow2"], "absent.qcow2", "No such file")
+    refused(["create", "-f", "qcow3", "x", "1M"], "qcow3", "did you mean 'qcow2'")
+    refused(["create", "-f", "qcow2", "x"], "size is missing")
+    refused(["create", "-f", "qcow2", "x", "big"], "big")
+    refused(["create", "-f", "qcow2", "-o", "clustersize=4k", "x", "1M"], "clustersize")
+    refused(["create", "-f", "qcow2", "-o", "cluster_size=3k", "x", "1M"], "cluster")
+    refused(["create", "-f", "qcow2", "-b", "base.raw", "x"], "-F")
+    refused(["create", "-f", "raw", "-b", "base.raw", "-F", "raw", "x"], "raw", "no backing files")
+    refused(["create", "-f", "qcow2", "-b", "absent.raw", "-F", "raw", "x", "1M"], "absent.raw")
+    refused(["convert", "a"], "operand is missing")
+    refused(["convert", "-m", "99", "a", "b"], "1 to 16", "'99'")
+    refused(["convert", "-t", "writeback2", "a", "b"], "a")
+    refused(["check", "-r", "some", "a"], "leaks or all")
+    refused(["resize", "a", "1M"], "a")
+    refused(["rebase", "a"], "-b")
+    refused(["dd", "if=a"], "of=")
+    refused(["dd", "iff=a", "of=b"], "did you mean if=")
+    tools.check(not os.path.exists(tools.path("x")), "a refused create left a file")
+    tools.rhea_ok("create", "-q", "-f", "raw", "r.raw", "2M")
+    refused(["resize", "-f", "raw", "r.raw", "1M"], "--shrink")
+    refused(["resize", "-f", "raw", "--shrink", "r.raw", "-3M"], "cannot lose")
+    refused(["convert", "-c", "-f", "raw", "-O", "raw", "r.raw", "c.raw"], "compressed")
+    refused(["commit", "-f", "raw", "r.raw"], "no backing file")
+    refused(["map", "--start-offset=x", "r.raw"], "--start-offset")
+    code, _, err = tools.rhea("check", "-f", "raw", "r.raw")
+    tools.check(code == 63 and "does not support checks" in err, f"check of raw: {code} {err!r}")
+
+
+def output(tools):
+    text = tools.rhea_ok("create", "-f", "qcow2", "o.qcow2", "64M")
+    tools.check("Formatting 'o.qcow2', fmt=qcow2" in text and "size=67108864" in text, text)
+    tools.check(tools.rhea_ok("create", "-q", "-f", "qcow2", "q.qcow2", "64M") == "", "-q prints")
+    text = tools.rhea_ok("info", "o.qcow2")
+    for line in ("image: o.qcow2", "file format: qcow2", "virtual size: 64 MiB (67108864 bytes)", "cluster_size: 65536",
+                 "    compat: 1.1"):
+        tools.check(line in text.splitlines(), f"info has no line {line!r}: {text}")
+    info = tools.info("o.qcow2")
+    tools.check(info["virtual-size"] == 64 * MIB and info["format"] == "qcow2", f"info: {info}")
+    tools.check(tools.rhea_ok("check", "o.qcow2").startswith("No errors were found on the image."), "check")
+    check = json.loads(tools.rhea_ok("check", "--output=json", "o.qcow2"))
+    tools.check(check["check-errors"] == 0 and check["filename"] == "o.qcow2", f"check: {check}")
+    tools.rhea_ok("create", "-q", "-f", "qcow2", "-b", "o.qcow2", "-F", "qcow2", "top.qcow2")
+    chain = tools.info("top.qcow2", None, "--backing-chain")
+    tools.check([one["filename"] for one in chain] == ["top.qcow2", "o.qcow2"], f"chain: {chain}")
+    tools.check("Image resized." in tools.rhea_ok("resize", "o.qcow2", "+1M"), "resize")
+    tools.check(tools.info("o.qcow2")["virtual-size"] == 65 * MIB, "+1M")
+    tools.check("Image resized." in tools.rhea_ok("resize", "--shrink", "o.qcow2", "-2M"), "resize -2M")
+    tools.check(tools.info("o.qcow2")["virtual-size"] == 63 * MIB, "-2M")
+    # A chain that loops is an error that says so, not a hang.
+    tools.rhea_ok("create", "-q", "-f", "qcow2", "loop.qcow2", "1M")
+    tools.rhea_ok("rebase", "-u", "-b", "loop.qcow2", "-F", "qcow2", "loop.qcow2")
+    tools.refused(["info", "--backing-chain", "loop.qcow2"], "loop")
+    tools.refused(["convert", "-O", "raw", "loop.qcow2", "l.raw"], "loop.qcow2")
+
+
+def conversions(tools):
+    """Without another tool: there and back, in and out of order, by any number of copies."""
+    write_pattern(tools.path("s.raw"), 5 * MIB + 1536, 3)
+    for options in ([], ["-W"], ["-m", "1"], ["-m", "16", "-W"], ["-c"], ["-S", "0"], ["-S", "64k"], ["-r", "100M"]):
+        tools.rhea_ok("convert", *options, "-f", "raw", "-O", "qcow2", "s.raw", "t.qcow2")
+        tools.rhea_ok("check", "t.qcow2")
+        tools.rhea_ok("convert", *[word for word in options if word != "-c"], "-O", "raw", "t.qcow2", "t.raw")
+        with open(tools.path("s.raw"), "rb") as one, open(tools.path("t.raw"), "rb") as two:
+            tools.check(one.read() == two.read()[:5 * MIB + 1536], f"convert {options}: bytes differ")
+    # Two sources, one behind the other.
+    tools.rhea_ok("convert", "-f", "raw", "-O", "raw", "s.raw", "s.raw", "twice.raw")
+    with open(tools.path("s.raw"), "rb") as one, open(tools.path("twice.raw"), "rb") as two:
+        tools.check(one.read() * 2 == two.read(), "convert of two sources")
+    progress = tools.rhea_ok("convert", "-p", "-f", "raw", "-O", "raw", "s.raw", "p.raw")
+    tools.check("(100.00/100%)" in progress, f"-p: {progress!r}")
+    # A hole in the source is one in the target.
+    tools.rhea_ok("create", "-q", "-f", "raw", "hole.raw", "1G")
+    tools.rhea_ok("convert", "-f", "raw", "-O", "raw", "hole.raw", "hole2.raw")
+    tools.check(os.stat(tools.path("hole2.raw")).st_blocks < 100, "the hole was filled")
+    tools.rhea_ok("convert", "-f", "raw", "-O", "raw", "-S", "0", "s.raw", "full.raw")
+    tools.check(os.stat(tools.path("full.raw")).st_blocks * 512 >= 5 * MIB, "-S 0 left holes")
+    text = tools.rhea_ok("bench", "-c", "500", "-f", "raw", "s.raw")
+    tools.check("Sending 500 read requests" in text and "Run completed in" in text, f"bench: {text!r}")
+
+
+def main():
+    with Tools(sys.argv[1]) as tools:
+        help_texts(tools)
+        refusals(tools)
+        output(tools)
+        conversions(tools)
+    tools.finish()
+
+
+if __name__ == "__main__":
+    main()

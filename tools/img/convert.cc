@@ -1,0 +1,203 @@
+// convert: copies images into a new one of another format.
+#include <algorithm>
+
+#include "tools/img/copy.h"
+#include "rhea/util/option_list.h"
+
+namespace rhea::img {
+namespace {
+
+constexpr std::uint64_t kMaxWorkers = 16;
+
+struct Plan {
+    std::vector<Image> sources;
+    std::string target_name, target_format;
+    const block::BlockDriver* driver = nullptr;
+    block::NodeOptions options;  ///< of the new image
+    std::uint64_t size = 0;
+    bool has_backing = false;
+};
+
+Result<void> check_choices(const Run& run) {
+    if (run.has("C")) {
+        return fail("-C (copying by the host alone) is not in this version; leave it out");
+    }
+    if (run.has("bitmaps") || run.has("skip-broken-bitmaps")) {
+        return fail("copying bitmaps is not in this version; leave --bitmaps out");
+    }
+    if (run.has("target-is-zero") && !run.has("n")) {
+        return fail("--target-is-zero is about an image that is there already: it needs -n");
+    }
+    if (run.has("n") && run.has("o")) {
+        return fail("-n writes into an image that is there, so that -o has no meaning with it");
+    }
+    if (run.has("target-image-opts") && !run.has("n")) {
+        return fail("--target-image-opts opens an image that is there: it needs -n");
+    }
+    if (run.has("target-image-opts") && run.has("O")) {
+        return fail("--target-image-opts and -O exclude each other; write driver= in the options");
+    }
+    return {};
+}
+
+Result<void> open_sources(Run& run, Plan& plan) {
+    const auto& names = run.operands();
+    for (std::size_t i = 0; i + 1 < names.size(); ++i) {
+        auto spec = image_spec(run, names[i], "f", "T");
+        if (!spec) {
+            return fail(spec.error());
+        }
+        spec->flags.read_only = true;
+        auto image = Image::open(run, *spec);
+        if (!image) {
+            return fail(image.error());
+        }
+        plan.size += image->length();
+        plan.sources.push_back(std::move(*image));
+    }
+    if (const auto snapshot = run.value("l")) {
+        if (plan.sources.size() > 1) {
+            return fail("-l is for one source; there are {}", plan.sources.size());
+        }
+        if (auto done = show_snapshot(run, plan.sources.front(), *snapshot); !done) {
+            return fail(done.error());
+        }
+        plan.size = plan.sources.front().length();
+    }
+    return {};
+}
+
+Result<void> create_target(Run& run, Plan& plan) {
+    if (const auto backing = run.value("B")) {
+        plan.options.set("backing_file", *backing);
+    }
+    if (const auto format = run.value("F")) {
+        plan.options.set("backing_fmt", *format);
+    }
+    plan.has_backing = plan.options.has("backing_file");
+    if (plan.has_backing && !plan.driver->supports_backing) {
+        return fail("the format {} has no backing files; qcow2 has", plan.driver->name);
+    }
+    if (plan.has_backing && !plan.options.has("backing_fmt")) {
+        return fail("the format of the backing file is missing; say it with -F");
+    }
+    if (const auto text = plan.options.take("size")) {
+        auto size = util::parse_size(*text);
+        if (!size) {
+            return fail(size.error().within("-o size"));
+        }
+        plan.size = *size;
+    }
+    auto creating = block::create_image(run.context(), *plan.driver, plan.target_name, plan.size, plan.options);
+    return run.context().run(std::move(creating));
+}
+
+Result<Image> open_target(Run& run, const Plan& plan) {
+    ImageSpec spec;
+    spec.name = plan.target_name;
+    spec.image_opts = run.has("target-image-opts");
+    if (!spec.image_opts) {
+        spec.format = plan.target_format;
+    }
+    spec.cache = run.value("t").value_or("unsafe");
+    return Image::open(run, spec);
+}
+
+}  // namespace
+
+Result<int> run_convert(Run& run) {
+    Plan plan;
+    auto given = format_options(run);
+    if (!given) {
+        return fail(given.error());
+    }
+    plan.target_format = run.value("O").value_or("raw");
+    auto driver = block::find_driver(plan.target_format);
+    if (!driver) {
+        return fail(driver.error());
+    }
+    plan.driver = *driver;
+    if (given->help) {
+        fmt::print("{}", describe_options(*plan.driver));
+        return 0;
+    }
+    if (auto done = run.need_operands(2, SIZE_MAX); !done) {
+        return fail(done.error());
+    }
+    if (auto done = check_choices(run); !done) {
+        return fail(done.error());
+    }
+    plan.options = std::move(given->options);
+    plan.target_name = run.operands().back();
+    const auto workers = run.number("m", 8, 1, kMaxWorkers);
+    const auto sparse = run.size("S", 4096);
+    const auto rate = run.size("r", 0);
+    if (!workers || !sparse || !rate) {
+        return fail(!workers ? workers.error() : !sparse ? sparse.error() : rate.error());
+    }
+    if (*sparse % 512) {
+        return fail("-S takes a multiple of 512, not {}", *sparse);
+    }
+    if (run.has("c") && run.has("S") && *sparse == 0) {
+        return fail("-S 0 (everything allocated) and -c (compressed) exclude each other");
+    }
+    if (auto done = open_sources(run, plan); !done) {
+        return fail(done.error());
+    }
+    if (!run.has("n")) {
+        if (auto done = create_target(run, plan); !done) {
+            return fail(done.error());
+        }
+    }
+    auto target = open_target(run, plan);
+    if (!target) {
+        return fail(target.error());
+    }
+    if (run.has("n") && target->length() < plan.size) {
+        return fail("'{}' has {} bytes; the copy needs {}", plan.target_name, target->length(), plan.size);
+    }
+    CopyPlan copy;
+    for (Image& image : plan.sources) {
+        copy.sources.push_back(&image);
+    }
+    copy.target = &*target;
+    copy.length = plan.size;
+    copy.workers = static_cast<unsigned>(*workers);
+    copy.compressed = run.has("c");
+    copy.out_of_order = run.has("W");
+    copy.sparse_size = *sparse;
+    copy.granularity = target->node().cluster_size();
+    copy.rate = *rate;
+    copy.salvage = run.has("salvage");
+    copy.skip_unallocated = plan.has_backing;
+    if (copy.compressed && copy.granularity == 0) {
+        return fail("the format {} cannot hold compressed data; qcow2 can", plan.target_format);
+    }
+    if (run.has("target-is-zero")) {
+        copy.target_is_zero = true;
+    } else if (!run.has("n") && !plan.has_backing) {
+        auto zero = reads_as_zero(run, *target);
+        if (!zero) {
+            return fail(zero.error());
+        }
+        copy.target_is_zero = *zero;
+    }
+    std::uint64_t unreadable = 0;
+    {
+        Progress progress(run.has("p") && !run.quiet(), copy.length);
+        Copy copying(copy, progress);
+        if (auto done = copying.run(run.context()); !done) {
+            return fail(done.error());
+        }
+        unreadable = copying.unreadable();
+    }
+    if (auto done = target->close(); !done) {
+        return fail(done.error());
+    }
+    if (unreadable) {
+        complain(fmt::format("{} bytes could not be read and are zero in '{}'", unreadable, plan.target_name));
+    }
+    return 0;
+}
+
+}  // namespace rhea::img

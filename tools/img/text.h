@@ -1,0 +1,17 @@
+// What people and programs read: info, snapshot lists, checks; as text and as JSON in qemu-img's shapes.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "rhea/block/node.h"
+
+namespace rhea::img {
+
+std::string snapshot_table(const block::NodeInfo& info);
+std::string info_text(const block::NodeInfo& info);
+/// One object, or with `chain` an array.
+std::string info_json(const std::vector<block::NodeInfo>& infos, bool chain);
+std::string check_json(const block::CheckResult& result, const std::string& filename, const std::string& format);
+std::string measure_json(std::uint64_t required, std::uint64_t fully_allocated);
+
+}  // namespace rhea::img
