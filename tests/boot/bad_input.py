@@ -114,7 +114,7 @@ def cases(path, port):
         (["-kernel"], ["-kernel"]),
         (["-smp", "2,maxcpus=4"], ["-smp 2,maxcpus=4", "cpus=4"]),
         (["-smp", "2", "-accel", "tcg,check=interp"], ["check=interp", "-smp 1"]),
-        (["-drive", "file=x"], ["-drive", "disks"]),
+        (["-drive", "file=x"], ["-drive", "No such file"]),
         (["-d", "everything"], ["everything"]),
         (["-serial", "file:/does/not/exist"], ["/does/not/exist"]),
         (["-serial", "nonsense:"], ["nonsense:"]),
