@@ -116,6 +116,7 @@ private:
     Task<Result<void>> apply_snapshot(const std::string &id_or_name);
     Task<Result<void>> delete_snapshot(const std::string &id_or_name);
 
+    Task<bool> has_preallocated_holes(); ///< status.cc
     Task<Result<void>> failed(const util::Error &error);
 
     std::unique_ptr<Image> image_;
@@ -132,7 +133,7 @@ private:
     std::array<Decompressed, 4> decompressed_;
     unsigned next_decompressed_ = 0;
     std::uint64_t compressed_writes_ = 0;
-    bool closed_ = false;
+    bool closed_ = false, holes_known_ = false, has_holes_ = false;
 };
 
 /// What each request holds while it runs: the gate, and the clusters that it may be using.
