@@ -9,7 +9,6 @@
 #include <cstring>
 
 #include "rhea/util/nearest_name.h"
-#include "tables.h"
 
 namespace rhea::system {
 namespace {
@@ -19,8 +18,6 @@ using block::BlockNode;
 using block::NodeOptions;
 using util::fail;
 using util::Result;
-
-constexpr std::string_view kVirtioDevice = "virtio-blk-pci";
 
 void collect(BlockNode& node, std::vector<BlockNode*>& all) {
     if (std::find(all.begin(), all.end(), &node) != all.end()) {
@@ -85,12 +82,7 @@ Result<void> Drives::open(CommandLine& line) {
         if (auto done = add_drive(std::move(spec)); !done) {
             return fail(done.error().within(what));
         }
-        if (option.interface == "virtio") {
-            if (auto type = find_device(kVirtioDevice); !type) {
-                return fail(type.error().within(what + ": if=virtio"));
-            }
-            line.config.devices.push_back({std::string(kVirtioDevice), {{"drive", option.id}}});
-        } else if (option.interface != "none") {
+        if (option.interface != "none") {
             line.config.drives.push_back(option);
         }
     }

@@ -41,6 +41,29 @@ Task<Result<void>> Qcow2Node::close() {
     co_return done;
 }
 
+Task<Result<void>> Qcow2Node::reopen(bool to_read_only) {
+    Image &image = *image_;
+    if (to_read_only == read_only())
+        co_return Result<void>{};
+    if (!to_read_only && (image.header.corrupt() || image.header.dirty() || (image.header.external_data() && !image.data)))
+        co_return util::fail(util::Error("{}: the image is damaged, was not closed, or lacks its data file; it stays read-only", image.filename())
+                                 .with_code(EACCES));
+    co_await image.gate.close();
+    const GateClosed closed(image.gate);
+    Result<void> done;
+    if (to_read_only)
+        done = co_await image.finish();
+    if (done)
+        done = co_await image.file.node().reopen(to_read_only);
+    if (done && image.data)
+        done = co_await image.data->reopen(to_read_only);
+    if (done) {
+        image.writable = !to_read_only;
+        set_read_only(to_read_only);
+    }
+    co_return done;
+}
+
 std::vector<BlockNode *> Qcow2Node::children() const {
     std::vector<BlockNode *> all = BlockNode::children();
     if (image_->data)

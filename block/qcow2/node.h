@@ -35,6 +35,7 @@ public:
     Task<Result<void>> truncate(std::uint64_t length, Preallocation preallocation = Preallocation::kOff) override;
     Task<Result<CheckResult>> check(CheckFix fix) override;
     Task<Result<NodeInfo>> info() override;
+    Task<Result<void>> reopen(bool read_only) override;
     Task<Result<void>> close() override;
     Task<Result<void>> make_empty() override;
     std::vector<BlockNode *> children() const override;

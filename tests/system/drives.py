@@ -81,6 +81,26 @@ def check_monitor(suite, folder):
     suite.check(talk.wait() == 0, "quit with drives")
 
 
+def check_overlays(suite, folder):
+    disk = folder / "disk.img"
+    before = disk.stat()
+    environment = dict(os.environ, TMPDIR=str(folder))
+    talk = Conversation([suite.binary, "-M", "none", "-monitor", "stdio", "-snapshot",
+                         "-drive", f"file={disk},if=none,id=d0,format=raw"], env=environment)
+    talk.expect(PROMPT)
+    suite.check(not list(folder.glob("rhea-snapshot-*")), "the temporary overlay has a name")
+    ask(talk, "info block", rf"\(qcow2\)\r\n    Cache mode:       writeback, ignore flushes\r\n"
+        rf"    Backing file:     {disk} \(chain depth: 1\)")
+    ask(talk, "commit d0")
+    new = folder / "new.qcow2"
+    ask(talk, f"snapshot_blkdev d0 {new}")
+    ask(talk, "info block", rf"{new} \(qcow2\)(.*\r\n)+.*chain depth: 2")
+    ask(talk, "commit all")
+    talk.send("quit\n")
+    suite.check(talk.wait() == 0, "quit with overlays")
+    suite.check((disk.stat().st_size, disk.read_bytes()[:512]) == (before.st_size, b"\xab" * 512), "the image changed")
+
+
 def check_nothing_is_made_without_disks(suite, folder):
     """No thread, no epoll descriptor, no ring for drives when there are none."""
     talk = Conversation([suite.binary, "-M", "none", "-monitor", "stdio"])
@@ -102,6 +122,7 @@ def main():
             (folder / image).write_bytes(b"\xab" * (1 << 20))
         check_help(suite)
         check_refusals(suite, folder)
+        check_overlays(suite, folder)
         check_monitor(suite, folder)
         check_nothing_is_made_without_disks(suite, folder)
     suite.finish()
