@@ -26,7 +26,7 @@ CASES = [
     ('vhdx-1M', 'vhdx', 'block_size=1M,log_size=2M', True, True),
     ('vhdx-fixed', 'vhdx', 'subformat=fixed', True, True),
     ('qed', 'qed', '', True, True),
-    ('qed-4k', 'qed', 'cluster_size=4096,table_size=1', True, True),
+    ('qed-4k', 'qed', 'cluster_size=4096,table_size=2', True, True),
     ('vmdk', 'vmdk', '', True, True),
     ('vmdk-zeroed', 'vmdk', 'zeroed_grain=on,adapter_type=lsilogic', True, True),
     ('vmdk-compat6', 'vmdk', 'compat6=on', True, True),
