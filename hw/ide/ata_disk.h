@@ -75,6 +75,8 @@ public:
     void diagnose(bool interrupt);
     /// Power on. The main thread, no vCPU runs.
     void power_on();
+    /// Waits until nothing is under way. The main thread, no vCPU runs.
+    void quiesce() { io_.quiesce(); }
 
     // ---- bus master ---------------------------------------------------------------------------------------------
     bool wants_dma() const { return phase_ == Phase::kDmaWait; }

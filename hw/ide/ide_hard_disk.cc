@@ -86,6 +86,11 @@ std::vector<BootEntry> IdeHardDisk::boot_entries() const {
 
 void IdeHardDisk::reset() { disk_->power_on(); }
 
+void IdeHardDisk::set_running(bool running) {
+    if (!running)
+        disk_->quiesce();
+}
+
 void IdeHardDisk::serialize(core::Archive &archive) { disk_->serialize(archive); }
 
 } // namespace rhea::hw

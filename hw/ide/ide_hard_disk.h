@@ -30,6 +30,7 @@ public:
     std::string_view type() const override { return "ide-hd"; }
     util::Result<void> realize() override;
     void reset() override;
+    void set_running(bool running) override;
     void serialize(core::Archive &archive) override;
 
 private:

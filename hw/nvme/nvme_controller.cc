@@ -94,6 +94,11 @@ util::Result<void> NvmeController::realize() {
     return PciDevice::realize();
 }
 
+void NvmeController::set_running(bool running) {
+    if (!running)
+        io_->quiesce();
+}
+
 void NvmeController::reset() {
     disabling_ = true; // no completion reaches the guest any more
     configuration_ = 0;

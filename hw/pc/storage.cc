@@ -17,7 +17,6 @@ struct DriveDevice {
 };
 constexpr DriveDevice kDriveDevices[] = {
     {"ide", "ide-hd", ""},
-    {"virtio", "virtio-blk-pci", ""},
 };
 
 util::Result<core::DeviceOption> device_for(const core::DriveOption &drive) {

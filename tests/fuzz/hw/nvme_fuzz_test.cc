@@ -44,6 +44,7 @@ TEST(NvmeFuzz, Controller) {
     }
     rig.enable();
     rig.make_io_queues();
+    rig.rounds = 2;
     test::hammer("nvme",
                  {{rig.memory.space, NvmeRig::kBar, 0x40, 8}, {rig.memory.space, NvmeRig::kBar + 0x1000, 0x20, 4},
                   {rig.memory.space, NvmeRig::kBar, 0x4000, 8}},
@@ -70,6 +71,7 @@ TEST(NvmeFuzz, Controller) {
                          rig.submit_admin(NvmeRig::command(1, 0, NvmeRig::kIoSq, 0, {(NvmeRig::kIoEntries - 1) << 16 | 1, 1u << 16 | 1}));
                      }
                  });
+    rig.rounds = 64;
     rig.settle();
     test::expect_state_round_trip(*rig.nvme, *other.nvme);
 }

@@ -63,7 +63,7 @@ class NvmeRig {
     }
 
     void settle() {
-        for (int i = 0; i < 64; ++i) {
+        for (int i = 0; i < rounds; ++i) {
             context.run([](block::IoContext& where) -> block::Task<void> { co_await where.schedule(); }(context));
         }
     }
@@ -120,6 +120,7 @@ class NvmeRig {
         return data;
     }
 
+    int rounds = 64;  ///< that settle() gives the block layer and the main loop
     block::IoContext context;
     core::MachineConfig config;
     core::Clocks clocks;
