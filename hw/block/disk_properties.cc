@@ -113,7 +113,7 @@ util::Result<block::BlockBackend *> DiskProperties::claim(const core::MachineCon
     if (!claimed)
         return claimed;
     block::BlockBackend &disk = **claimed;
-    if (!disk.has_medium())
+    if (!disk.has_medium() && access != Access::kMayBeEmpty)
         return util::fail("drive '{}' has no medium, and this device needs one", drive_);
     if (disk.read_only() && access == Access::kReadWrite)
         return util::fail("drive '{}' is read-only, which this device cannot be", drive_);

@@ -14,8 +14,9 @@ public:
     /// Adds them all; this object outlives `properties`.
     void add_to(core::PropertySet &properties);
 
-    enum class Access : std::uint8_t { kReadWrite, kReadOnlyPossible };
-    /// Takes the drive that drive= names and applies error policies and cache mode to it. A drive without medium is refused.
+    enum class Access : std::uint8_t { kReadWrite, kReadOnlyPossible, kMayBeEmpty };
+    /// Takes the drive that drive= names and applies error policies and cache mode to it. A drive without medium is refused
+    /// unless kMayBeEmpty.
     util::Result<block::BlockBackend *> claim(const core::MachineConfig &config, Access access);
 
     // What was set, or else the drive says; valid after claim().

@@ -69,7 +69,8 @@ UnitConfig ScsiDevice::unit_config(block::BlockBackend &backend) const {
 }
 
 util::Result<void> ScsiDevice::realize() {
-    auto backend = disk_.claim(config_, DiskProperties::Access::kReadOnlyPossible);
+    const bool may_be_empty = kind_ == Kind::kCdrom || removable_;
+    auto backend = disk_.claim(config_, may_be_empty ? DiskProperties::Access::kMayBeEmpty : DiskProperties::Access::kReadOnlyPossible);
     if (!backend)
         return util::fail(backend.error());
     UnitConfig unit = unit_config(**backend);

@@ -2,7 +2,7 @@
 """Debian's kernel with a disk: it finds the block device, reads the host's pattern, writes one that the host verifies.
 
 Usage: disk_linux.py EMULATOR INTERFACE [MODE] [EMULATOR OPTION...]
-INTERFACE: ide, nvme, virtio-blk, virtio-scsi; or none, where the guest has to say that there is no disk.
+INTERFACE: a row of INTERFACES; none: where the guest has to say that there is no disk.
 MODE: pattern (the default); ext4 (mkfs, 500 MiB with checksums, remount, verify, discard, the image shrinks);
 root (an ext4 file system made by the host is the root file system)
 """
@@ -28,6 +28,9 @@ INTERFACES = {
     "nvme": (["-device", "nvme,serial=n1,drive=d"], "nvme0n1"),
     "virtio-blk": (["-device", "virtio-blk-pci,drive=d"], "vda"),
     "virtio-scsi": (["-device", "virtio-scsi-pci,id=s", "-device", "scsi-hd,bus=s.0,drive=d"], "sda"),
+    "virtio-legacy": (["-device", "virtio-blk-pci,drive=d,disable-modern=on,vectors=0"], "vda"),
+    "virtio-packed": (["-device", "virtio-blk-pci,drive=d,packed=on,num-queues=2,disable-legacy=on"], "vda"),
+    "virtio-iothread": (["-object", "iothread,id=io", "-device", "virtio-blk-pci,drive=d,iothread=io"], "vda"),
     "none": ([], "sda"),
 }
 

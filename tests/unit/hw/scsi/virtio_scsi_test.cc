@@ -140,6 +140,20 @@ TEST_F(VirtioScsiTest, PlacesOnTheBus) {
     EXPECT_FALSE(bus.plug(taken));
 }
 
+TEST_F(VirtioScsiTest, OnlyWhatIsRemovableMayBeEmpty) {
+    ASSERT_TRUE(second.backend.set_node(nullptr));
+    for (const auto& [kind, works] : {std::pair{ScsiDevice::Kind::kCdrom, true}, std::pair{ScsiDevice::Kind::kDisk, false}}) {
+        ScsiDevice& each = *disks.emplace_back(std::make_unique<ScsiDevice>(kind, machine->config()));
+        ASSERT_TRUE(each.properties().set("drive", "b"));
+        ASSERT_TRUE(device->bus().plug(each));
+        EXPECT_EQ(each.realize().has_value(), works);
+        if (works) {
+            EXPECT_FALSE(each.unit()->has_medium());
+        }
+    }
+    ASSERT_TRUE(second.backend.set_node(second.node));
+}
+
 TEST_F(VirtioScsiTest, TaskManagement) {
     command(0, 0, {0x00});
     EXPECT_EQ(manage(5, 0, 0), 0) << "a unit is reset";
