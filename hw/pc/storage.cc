@@ -54,6 +54,8 @@ util::Result<void> PcMachine::build_ide() {
 util::Result<void> PcMachine::build_drives() {
     const auto wire = [this](core::Device &device, const core::DeviceOption &option) { return wire_device(device, option); };
     for (const core::DriveOption &drive : config().drives) {
+        if (drive.interface == "virtio" && !drive.cdrom)
+            continue; // behind the devices of -device, as QEMU orders them: build_option_devices()
         const auto option = device_for(drive);
         if (!option)
             return util::fail(option.error());

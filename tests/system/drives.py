@@ -101,6 +101,21 @@ def check_overlays(suite, folder):
     suite.check((disk.stat().st_size, disk.read_bytes()[:512]) == (before.st_size, b"\xab" * 512), "the image changed")
 
 
+def check_interfaces(suite, folder):
+    """Each drive that the command line places gets its one device."""
+    disk, other = folder / "disk.img", folder / "other.img"
+    talk = Conversation([suite.binary, "-M", "pc", "-S", "-display", "none", "-serial", "null", "-monitor", "stdio",
+                         "-drive", f"file={disk},format=raw,if=virtio", "-hdb", str(other)])
+    talk.expect(PROMPT)
+    tree = ask(talk, "info qtree", r"(?s)dev: .*?(?=\(qemu\))")[0]
+    suite.check(tree.count("drive = virtio0\r") == 1 == tree.count("dev: virtio-blk-pci"), f"virtio disk: {tree}")
+    suite.check(tree.count("drive = ide0-hd1\r") == 1 == tree.count("dev: ide-hd"), f"IDE disk: {tree}")
+    ask(talk, "info block virtio0", f"{disk}")
+    talk.send("quit\n")
+    suite.check(talk.wait() == 0, "quit with an IDE and a virtio disk")
+    suite.refused(["-drive", f"file={disk},format=raw,if=virtio,media=cdrom"], "no CD-ROM drives")
+
+
 def check_nothing_is_made_without_disks(suite, folder):
     """No thread, no epoll descriptor, no ring for drives when there are none."""
     talk = Conversation([suite.binary, "-M", "none", "-monitor", "stdio"])
@@ -123,6 +138,7 @@ def main():
         check_help(suite)
         check_refusals(suite, folder)
         check_overlays(suite, folder)
+        check_interfaces(suite, folder)
         check_monitor(suite, folder)
         check_nothing_is_made_without_disks(suite, folder)
     suite.finish()
