@@ -29,6 +29,7 @@ constexpr auto kItems = std::to_array<LogItem>({
     {"unimp", kLogUnimp, "log unimplemented functionality"},
     {"nochain", kLogNoChain,
      "do not chain compiled TBs so that \"exec\" and \"cpu\" show complete traces"},
+    {"perf", kLogPerf, "write /tmp/perf-PID.map, by which perf(1) names generated code"},
 });
 
 /// Where the log goes. `file` is null for standard error.

@@ -6,7 +6,6 @@
 #include "rhea/util/log.h"
 
 #include <array>
-#include <chrono>
 #include <cstring>
 #include <fmt/format.h>
 
@@ -17,10 +16,6 @@ using namespace tcg;
 namespace {
 constexpr unsigned kMaxInsns = 48;          ///< guest instructions a block
 constexpr std::size_t kMaxBlockBytes = 64 * 1024; ///< host bytes a block may need
-
-std::int64_t nanoseconds() {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 } // namespace
 
 TcgVcpu::CodePage TcgVcpu::code_page(std::uint64_t pc, bool raise) {
@@ -41,7 +36,7 @@ TcgVcpu::CodePage TcgVcpu::code_page(std::uint64_t pc, bool raise) {
             return page;
         }
         Translation translation;
-        const unsigned mode = running_mode_ & kWindowModeMask;
+        const unsigned mode = cold_->mode_word & kWindowModeMask;
         if (!frontend_->walk(pc, Access::kExecute, mode, raise, translation)) {
             page.fault = true;
             return page;
@@ -77,7 +72,7 @@ TranslationBlock *TcgVcpu::lookup_block(std::uint64_t pc) {
     const CodePage page = code_page(pc, true);
     if (!page.host)
         return nullptr;
-    TranslationBlock *block = cache_->find(page.ram_addr, running_mode_);
+    TranslationBlock *block = cache_->find(page.ram_addr, cold_->mode_word);
     if (block && block->ram_addr2 != ~0ull) {
         const CodePage next = code_page((pc | ~core::kPageMask) + 1, true);
         if (next.fault)
@@ -177,7 +172,7 @@ private:
 
 TranslateStatus TcgVcpu::make_ir(Source &source, unsigned max_insns) {
     ir_.clear();
-    ir_.mode = running_mode_;
+    ir_.mode = cold_->mode_word;
     const FetchWindow fetch = source.window();
     ir_.page_offset = fetch.page_offset;
     return frontend_->translate(ir_, fetch, max_insns);
@@ -200,25 +195,30 @@ TcgVcpu::Translated TcgVcpu::try_translate(std::uint64_t pc, const CodePage &pag
     auto block = std::make_unique<TranslationBlock>();
     block->ram_addr = page.ram_addr;
     block->ram_addr2 = second;
-    block->mode = running_mode_;
+    block->mode = cold_->mode_word;
     block->byte_length = ir_.byte_length;
     block->guest_insns = static_cast<std::uint16_t>(ir_.insns.size());
     optimise(*block);
-    const Translated done = publish(source, std::move(block), result);
+    const Translated done = publish(source, pc, std::move(block), result);
     if (done == Translated::kDone)
         log_block(ir_, result, pc); // may walk page tables: not with the lock held
     return done;
 }
 
 /// Generates the block's code and makes it visible, if the bytes are still those that it was made of.
-TcgVcpu::Translated TcgVcpu::publish(Source &source, std::unique_ptr<TranslationBlock> block, TranslationBlock *&result) {
+TcgVcpu::Translated TcgVcpu::publish(Source &source, std::uint64_t pc, std::unique_ptr<TranslationBlock> block, TranslationBlock *&result) {
     const auto held = space_->lock();
     const bool unchanged = source.unchanged(block->byte_length);
     TranslationBlock *const others = space_->several() ? cache_->find(block->ram_addr, block->mode) : nullptr;
     const bool made_meanwhile = unchanged && others && others->ram_addr2 == block->ram_addr2;
     const bool compiled = unchanged && !made_meanwhile && compile(*block);
-    if (compiled)
+    if (compiled) {
         result = cache_->insert(std::move(block));
+        space_->note_perf_block(*result, pc);
+        tlb_->drop_code_page(source.page(0).host - (source.page(0).ram_addr & ~core::kPageMask));
+        if (result->ram_addr2 != ~0ull)
+            tlb_->drop_code_page(source.page(1).host);
+    }
     else if (made_meanwhile)
         result = others;
     source.release();
@@ -233,8 +233,10 @@ TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &pag
         if (state == Translated::kFault)
             return nullptr;
         if (state == Translated::kNoRoom)
-            drop_all_code();
+            make_room();
     }
+    if ((page.ram_addr & core::kPageMask) == overwritten_page_)
+        overwritten_page_ = ~0ull;
     TcgCounters::bump(counters_.blocks);
     TcgCounters::bump(counters_.guest_insns, result->guest_insns);
     TcgCounters::bump(counters_.guest_bytes, result->byte_length);
@@ -298,7 +300,7 @@ bool TcgVcpu::translate_single(std::uint64_t pc) {
     FetchWindow fetch{.page = single_pages_.data(), .next_page = nullptr, .page_offset = page_offset};
     for (int attempt = 0; attempt < 2; ++attempt) {
         ir_.clear();
-        ir_.mode = running_mode_;
+        ir_.mode = cold_->mode_word;
         ir_.page_offset = page_offset;
         if (frontend_->translate(ir_, fetch, 1) == TranslateStatus::kOk)
             return true;
@@ -309,9 +311,18 @@ bool TcgVcpu::translate_single(std::uint64_t pc) {
     return true;
 }
 
-void TcgVcpu::invalidate(std::uint64_t ram_addr, std::size_t length) {
-    if (space_->invalidate(ram_addr, length, member_.get()) != 0)
-        last_exit_ = nullptr;
+bool TcgVcpu::invalidate(std::uint64_t ram_addr, std::size_t length) {
+    if (space_->invalidate(ram_addr, length, member_.get()) == 0)
+        return false;
+    last_exit_ = nullptr;
+    return true;
+}
+
+/// Drops the code that was translated the longest ago. What of it is in use is translated anew, and is young then.
+void TcgVcpu::make_room() {
+    bool one_slab = false;
+    exclusive([&] { one_slab = space_->drop_oldest(); });
+    TcgCounters::bump(one_slab ? counters_.slabs_dropped : counters_.full_flushes);
 }
 
 void TcgVcpu::drop_all_code() {

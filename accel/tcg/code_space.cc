@@ -2,6 +2,7 @@
 
 #include "accel/tcg/slow_paths.h"
 #include "accel/tcg/tcg_vcpu.h"
+#include "rhea/util/log.h"
 
 namespace rhea::accel {
 
@@ -34,6 +35,8 @@ util::Result<void> CodeSpace::initialise(const TcgOptions &options, const GuestD
                               "-accel tcg,interp=on runs without them, slowly");
         if (options.count)
             generator_->count_instructions();
+        if (util::log_enabled(util::kLogPerf))
+            perf_map_ = std::make_unique<PerfMap>();
         emit_thunks();
     }
     cache_ = std::make_unique<BlockCache>(generator_.get());
@@ -42,7 +45,11 @@ util::Result<void> CodeSpace::initialise(const TcgOptions &options, const GuestD
 
 void CodeSpace::emit_thunks() {
     CodeBuffer thunks = code_->allocate(kThunkBytes);
-    code_->commit(thunks, generator_->emit_thunks(thunks));
+    const std::size_t size = generator_->emit_thunks(thunks);
+    code_->commit(thunks, size);
+    code_->pin_current();
+    if (perf_map_)
+        perf_map_->add(thunks.exec, size, "rhea_thunks");
 }
 
 void CodeSpace::add(TcgVcpu &vcpu, GateMember &member) {
@@ -92,6 +99,23 @@ void CodeSpace::drop_all() {
         code_->reset();
         emit_thunks();
     }
+}
+
+bool CodeSpace::drop_oldest() {
+    const int slab = code_ ? code_->oldest_slab() : -1;
+    if (slab < 0) {
+        drop_all();
+        return false;
+    }
+    const auto held = lock();
+    const auto index = static_cast<unsigned>(slab);
+    cache_->drop_code(code_->slab_exec(index), CodeMemory::kSlabSize, [this](std::uint64_t page) { page_emptied(page); });
+    // Nothing leads there any more: exits were unchained, jump caches forget. CodeMemory fences before the space is used again.
+    for (TcgVcpu *vcpu : vcpus_)
+        vcpu->forget_code();
+    cache_->collect_garbage();
+    code_->release_slab(index);
+    return true;
 }
 
 void CodeSpace::code_written(core::RamBlock &block, core::ram_addr_t offset, std::size_t length) {

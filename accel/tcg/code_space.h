@@ -7,6 +7,7 @@
 // A frame with code is marked (RamBlock::kPageHasCode), and from then on every store to it takes a slow path and happens under lock(),
 // so that it either comes before a block is made of the bytes, or drops the block. Docs: docs/smp.md.
 #pragma once
+#include "accel/tcg/perf_map.h"
 #include "accel/tcg/vcpu_gate.h"
 #include "rhea/accel/tcg.h"
 #include "rhea/core/memory.h"
@@ -52,6 +53,13 @@ public:
 
     /// Drops everything. While no vCPU is inside, or by the only one, outside generated code.
     void drop_all();
+    /// Drops a part of the code, the oldest, as drop_all() does; false: it was everything.
+    bool drop_oldest();
+    /// For -d perf. With lock() held.
+    void note_perf_block(const tcg::TranslationBlock &block, std::uint64_t pc) {
+        if (perf_map_ && block.entry)
+            perf_map_->add_block(block.entry, block.code_size, pc, block.mode);
+    }
     /// There is so much to free that stopping everybody is worth it.
     bool wants_collection() const { return cache_->garbage() >= (several() ? kMuchGarbage : 1); }
 
@@ -76,6 +84,7 @@ private:
     std::unique_ptr<tcg::CodeMemory> code_;
     std::unique_ptr<tcg::CodeGenerator> generator_;
     std::unique_ptr<tcg::BlockCache> cache_;
+    std::unique_ptr<PerfMap> perf_map_; ///< with -d perf
     std::vector<TcgVcpu *> vcpus_;
     std::array<core::RamBlock *, 64> ram_blocks_{}; ///< all that were ever seen in a memory view
     std::atomic<unsigned> ram_block_count_{0};

@@ -186,6 +186,18 @@ bool TcgVcpu::may_have_code(const DataPage &page) const {
     return block->page_flags(offset).load(std::memory_order_acquire) & core::RamBlock::kPageHasCode;
 }
 
+/// Stores to the page's other granules need not come here again. Several vCPUs would have to tell each other of new blocks.
+/// With the space's lock held.
+void TcgVcpu::note_code_page(std::uint64_t address, const DataPage &page) {
+    if (!may_have_code(page) || lockstep_ || space_->several())
+        return;
+    std::uint64_t offset = 0;
+    const core::RamBlock *block = page.block ? page.block : ram_block_of(page.host, &offset);
+    const std::uint8_t *const host_page = page.host - (address & ~core::kPageMask);
+    offset = static_cast<std::uint64_t>(host_page - block->host());
+    tlb_->note_code_page(address & core::kPageMask, host_page, cache_->granules(block->ram_base() + offset));
+}
+
 bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
     if (!may_have_code(page))
         return false;
@@ -213,8 +225,23 @@ bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
             return true;
         }
     }
-    invalidate(ram_addr, size);
+    if (invalidate(ram_addr, size))
+        note_overwritten(ram_addr & core::kPageMask);
     return false;
+}
+
+/// Code that is generated anew: many stores that each hit a block, nothing translated in between. The page's other blocks
+/// are about to go too; without them the stores take the fast path.
+void TcgVcpu::note_overwritten(std::uint64_t ram_page) {
+    constexpr unsigned kMany = 8;
+    if (overwritten_page_ != ram_page) {
+        overwritten_page_ = ram_page;
+        overwritten_ = 0;
+    }
+    if (++overwritten_ >= kMany) {
+        overwritten_ = 0;
+        invalidate(ram_page, core::kPageSize);
+    }
 }
 
 void TcgVcpu::store_piece(const DataPage &page, unsigned size, const std::uint8_t *data) {
@@ -247,6 +274,7 @@ void TcgVcpu::store_piece(const DataPage &page, unsigned size, const std::uint8_
 }
 
 void TcgVcpu::slow_load(std::uint64_t address, unsigned size, unsigned flags, void *data) {
+    const TimeInto timer(options_.count ? &counters_.slow_ns : nullptr);
     TcgCounters::bump(counters_.slow_loads);
     if ((flags & kMemAlign16) && (address & (size - 1))) {
         frontend_->raise_alignment(address);
@@ -270,6 +298,7 @@ void TcgVcpu::slow_load(std::uint64_t address, unsigned size, unsigned flags, vo
 }
 
 void TcgVcpu::slow_store(std::uint64_t address, unsigned size, unsigned flags, const void *data) {
+    const TimeInto timer(options_.count ? &counters_.slow_ns : nullptr);
     TcgCounters::bump(counters_.slow_stores);
     if ((flags & kMemAlign16) && (address & (size - 1))) {
         frontend_->raise_alignment(address);
@@ -301,6 +330,8 @@ void TcgVcpu::slow_store(std::uint64_t address, unsigned size, unsigned flags, c
             store_piece(page, first, bytes);
         if (two && (second_done = second.is_ram()))
             store_piece(second, size - first, bytes + first);
+        if (!two)
+            note_code_page(address, page);
     }
     if (!first_done)
         store_piece(page, first, bytes);
@@ -343,13 +374,14 @@ void *TcgVcpu::probe_write(std::uint64_t address, unsigned size, unsigned flags)
 }
 
 void *TcgVcpu::find_block(std::uint64_t pc) {
+    const TimeInto timer(options_.count ? &counters_.slow_ns : nullptr);
     TcgCounters::bump(counters_.jump_cache_misses);
     head_->pc = pc;
     void *const leave = generator_->exit_next_entry();
     if (lockstep_ || util::log_enabled(util::kLogNoChain))
         return leave;
     const CodePage page = code_page(pc, false);
-    TranslationBlock *block = page.host ? cache_->find(page.ram_addr, running_mode_) : nullptr;
+    TranslationBlock *block = page.host ? cache_->find(page.ram_addr, cold_->mode_word) : nullptr;
     if (!block || !block->entry)
         return leave;
     const bool crosses = block->ram_addr2 != ~0ull;

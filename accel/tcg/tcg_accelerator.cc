@@ -66,7 +66,11 @@ std::string TcgVcpu::describe_jit() const {
     text += fmt::format("  guest instructions     {} ({:.1f} a block, {:.1f} bytes each)\n", insns, per(insns, get(counters_.blocks)), per(bytes, insns));
     text += fmt::format("  host code              {} bytes ({:.1f} a guest instruction)\n", get(counters_.host_bytes), per(get(counters_.host_bytes), insns));
     text += fmt::format("  translation            {:.3f} ms ({:.0f} ns a guest instruction)\n", static_cast<double>(get(counters_.translate_ns)) / 1e6, per(get(counters_.translate_ns), insns));
-    text += fmt::format("  code memory flushes    {}\n", get(counters_.full_flushes));
+    text += fmt::format("  code memory            {} KiB live, {} slabs dropped, {} flushes\n", code_ ? code_->live_bytes() / 1024 : 0,
+                        get(counters_.slabs_dropped), get(counters_.full_flushes));
+    text += fmt::format("  running                {:.3f} ms in generated code and what it calls\n", static_cast<double>(get(counters_.run_ns)) / 1e6);
+    if (options_.count)
+        text += fmt::format("  slow paths             {:.3f} ms of that in memory accesses and jumps by C++\n", static_cast<double>(get(counters_.slow_ns)) / 1e6);
     text += fmt::format("  run loop turns         {}\n", get(counters_.exits));
     text += fmt::format("  block lookups          {}\n", get(counters_.lookups));
     text += fmt::format("  jump cache misses      {}\n", get(counters_.jump_cache_misses));
@@ -89,8 +93,12 @@ std::string TcgVcpu::describe_jit() const {
     }
     std::sort(calls.rbegin(), calls.rend());
     text += fmt::format("  helper calls           {}\n", total);
-    if (options_.count)
-        text += fmt::format("  instructions run       {} ({:.3f} helper calls a 1,000)\n", cold_->stat_insns, 1000 * per(total, cold_->stat_insns));
+    if (options_.count) {
+        const auto rate = [&](std::uint64_t count) { return 1000 * per(count, cold_->stat_insns); };
+        text += fmt::format("  instructions run       {} ({:.3f} helper calls a 1,000)\n", cold_->stat_insns, rate(total));
+        text += fmt::format("  misses a 1,000         {:.3f} jump cache, {:.3f} TLB ({:.3f} found among victims)\n", rate(get(counters_.jump_cache_misses)),
+                            rate(get(counters_.slow_loads) + get(counters_.slow_stores) + cold_->stat_victims), rate(cold_->stat_victims));
+    }
     for (const auto &[count, name] : calls)
         text += fmt::format("    {:<20} {}\n", name, count);
     return text;

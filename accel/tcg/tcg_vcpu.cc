@@ -40,12 +40,11 @@ util::Result<void> TcgVcpu::initialise(std::shared_ptr<CodeSpace> &space) {
     if (!windows)
         return util::fail(windows.error());
     windows_ = std::move(*windows);
-    tlb_ = std::make_unique<TlbSet>(windows_->window_address(0), windows_->window_count());
     head_ = static_cast<VcpuHead *>(windows_->state());
     head_->canonical_state = reinterpret_cast<std::uint64_t>(head_);
     cold_ = reinterpret_cast<VcpuCold *>(reinterpret_cast<std::uint8_t *>(head_) + frontend_->cold_offset());
     cold_->vcpu = reinterpret_cast<std::uint64_t>(this);
-    cold_->window = tlb_->current();
+    tlb_ = std::make_unique<TlbSet>(windows_->window_address(0), windows_->window_count(), *cold_);
 
     interpreter_ = std::make_unique<Interpreter>(frontend_->description(), frontend_->cold_offset(), SlowPaths::callbacks());
     if (!space) {
@@ -119,7 +118,6 @@ void TcgVcpu::request_machine_reset() { machine_requests_.request_reset(core::Sh
 
 void TcgVcpu::switch_address_space(std::uint64_t, std::uint32_t pcid, bool keep) {
     tlb_->switch_context(pcid, keep);
-    cold_->window = tlb_->current();
 }
 
 void TcgVcpu::flush_pcid(std::uint32_t pcid, bool all_pcids, bool keep_global) {
@@ -129,13 +127,9 @@ void TcgVcpu::flush_pcid(std::uint32_t pcid, bool all_pcids, bool keep_global) {
         tlb_->flush_context(pcid, keep_global);
 }
 
-void TcgVcpu::flush_pcid_page(std::uint32_t, std::uint64_t linear) { tlb_->flush_page(linear); }
+void TcgVcpu::flush_pcid_page(std::uint32_t pcid, std::uint64_t linear) { tlb_->flush_context_page(pcid, linear); }
 
-void TcgVcpu::mode_changed() {
-    const std::uint32_t mode = frontend_->mode();
-    running_mode_ = mode;
-    cold_->window = tlb_->select(mode);
-}
+void TcgVcpu::mode_changed() { tlb_->select(frontend_->mode()); }
 
 // ---- the loop --------------------------------------------------------------------------------------------------------
 
@@ -252,6 +246,7 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
         if (!lockstep_->mismatch().empty())
             return core::vcpu_exit::InternalError{lockstep_->mismatch()};
     } else if (block->entry) {
+        const TimeInto timer(&counters_.run_ns);
         in_generated_code_ = true;
         exit = generator_->enter(head_, block->entry);
         in_generated_code_ = false;

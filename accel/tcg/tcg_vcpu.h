@@ -69,7 +69,7 @@ public:
     // For CodeSpace.
     GateMember &gate_member() { return *member_; }
     void forget_last_exit() { last_exit_ = nullptr; }
-    /// All code is gone. Any thread, while the vCPU is not inside.
+    /// All code is gone, or much of it. Any thread, while the vCPU is not inside.
     void forget_code() {
         tlb_->flush_jump_caches();
         last_exit_ = nullptr;
@@ -114,6 +114,7 @@ private:
     void store_piece(const DataPage &page, unsigned size, const std::uint8_t *data);
     DataPage code_write_page(std::uint64_t address);
     void note_code_write(std::uint64_t address, const DataPage &page);
+    void note_code_page(std::uint64_t address, const DataPage &page);
     /// A store is about to change translated bytes: true when the running block is among them and must be left first.
     void release_x87();
     bool store_hits_code(const DataPage &page, unsigned size); ///< with the space's lock held
@@ -132,7 +133,7 @@ private:
     class Source;
     enum class Translated : std::uint8_t { kDone, kFault, kAgain, kNoRoom };
     Translated try_translate(std::uint64_t pc, const CodePage &page, tcg::TranslationBlock *&result);
-    Translated publish(Source &source, std::unique_ptr<tcg::TranslationBlock> block, tcg::TranslationBlock *&result);
+    Translated publish(Source &source, std::uint64_t pc, std::unique_ptr<tcg::TranslationBlock> block, tcg::TranslationBlock *&result);
     tcg::TranslateStatus make_ir(Source &source, unsigned max_insns);
     /// Fills ir_ with one instruction at pc that will be run but not kept. False: exception pending.
     bool translate_single(std::uint64_t pc);
@@ -140,8 +141,10 @@ private:
     bool compile(tcg::TranslationBlock &block); ///< with the space's lock held; false: no room
     void mark_code_page(const CodePage &page);
     void revoke_write(const std::uint8_t *host_page);
-    void invalidate(std::uint64_t ram_addr, std::size_t length); ///< with the space's lock held
+    bool invalidate(std::uint64_t ram_addr, std::size_t length); ///< with the space's lock held; true: there was something
+    void note_overwritten(std::uint64_t ram_page); ///< with the space's lock held
     void drop_all_code();
+    void make_room();
     core::RamBlock *ram_block_of(const std::uint8_t *host, std::uint64_t *offset) const;
     void log_block(const tcg::ir::Block &block, const tcg::TranslationBlock *tb, std::uint64_t pc);
 
@@ -178,7 +181,6 @@ private:
     tcg::ir::Block ir_;                      ///< scratch for translation
     tcg::CompiledCode compiled_;
     tcg::ExitSlot *last_exit_ = nullptr;     ///< chainable exit that generated code left by
-    std::uint32_t running_mode_ = 0;
     bool in_generated_code_ = false;
     bool alone_ = false;    ///< no other vCPU runs
     unsigned spins_ = 0;
@@ -193,6 +195,9 @@ private:
     };
     static bool has_code(const CodeWrite &known);
     std::array<CodeWrite, 8> code_writes_{};
+
+    std::uint64_t overwritten_page_ = ~0ull; ///< page of RAM whose blocks stores hit lately
+    unsigned overwritten_ = 0;               ///< how many, since something was translated there
 
     /// core::VcpuRequest bits, where generated code sees them too.
     std::atomic_ref<std::uint32_t> pending() const { return std::atomic_ref<std::uint32_t>(cold_->requests); }

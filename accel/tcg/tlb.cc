@@ -13,15 +13,16 @@ constexpr std::uint64_t kPage = 4096;
 constexpr unsigned kManyLost = 24, kLossesAllowed = 64;
 } // namespace
 
-TlbSet::TlbSet(std::uint64_t window0, unsigned windows) : window0_(window0), windows_(windows), window_(windows) {
+TlbSet::TlbSet(std::uint64_t window0, unsigned windows, VcpuCold &cold)
+    : window0_(window0), windows_(windows), cold_(cold), window_(windows) {
     context_[0].valid = true;
     select(1);
 }
 
-std::uint64_t TlbSet::select(std::uint32_t mode_word) {
+void TlbSet::select(std::uint32_t mode_word) {
     const unsigned mode = mode_word & 3;
     const unsigned w = window_of(current_context_, mode);
-    if (windows_ == 1 && mode != (mode_word_ & 3) && in_use(0))
+    if (windows_ == 1 && in_use(0) && mode != (window(0).jump_mode & 3))
         flush_window(0, false); // one window for every privilege: entries of the other mode must not be seen
     if (!in_use(w)) {
         init_tables(address(w));
@@ -31,10 +32,13 @@ std::uint64_t TlbSet::select(std::uint32_t mode_word) {
         flush_jump_cache(w);
         window(w).jump_mode = mode_word;
     }
-    mode_word_ = mode_word;
-    current_window_ = w;
-    current_address_ = address(w);
-    return current_address_;
+    cold_.mode_word = mode_word;
+    cold_.window = address(w);
+    for (unsigned other = 0; other < kModesPerContext; ++other) {
+        const unsigned there = window_of(current_context_, other);
+        const bool ready = windows_ != 1 && in_use(there);
+        cold_.mode_windows[other] = {ready ? window(there).jump_mode : ModeWindow::kNoMode, address(there)};
+    }
 }
 
 void TlbSet::clear_slot(unsigned w, unsigned slot) {
@@ -49,7 +53,7 @@ void TlbSet::clear_victim(unsigned w, unsigned line) {
 
 void TlbSet::fill(const PageEntry &entry, bool may_write, bool only_writable) {
     const unsigned slot = tlb_index(entry.linear_page);
-    const unsigned w = current_window_;
+    const unsigned w = current_window();
     Window &here = window(w);
     const std::uint64_t none = invalid_tag(slot);
     // What was known of the same page stays (a read fill does not forget that it may be executed); another page's goes.
@@ -73,13 +77,13 @@ void TlbSet::fill(const PageEntry &entry, bool may_write, bool only_writable) {
 }
 
 const std::uint8_t *TlbSet::lookup(std::uint64_t linear, Access access) const {
-    const unsigned slot = tlb_index(linear);
+    const unsigned slot = tlb_index(linear), w = current_window();
     const std::uint32_t tags = access == Access::kRead    ? kReadTagOffset
                                : access == Access::kWrite ? kWriteTagOffset
                                                           : kExecTagOffset;
-    if (array(current_window_, tags)[slot] != (linear & ~0xfffull))
+    if (array(w, tags)[slot] != (linear & ~0xfffull))
         return nullptr;
-    return reinterpret_cast<const std::uint8_t *>(linear + array(current_window_, kAddendOffset)[slot]);
+    return reinterpret_cast<const std::uint8_t *>(linear + array(w, kAddendOffset)[slot]);
 }
 
 unsigned TlbSet::flush_window(unsigned w, bool keep_global) {
@@ -89,6 +93,7 @@ unsigned TlbSet::flush_window(unsigned w, bool keep_global) {
     ++generation_;
     ++flushes_;
     flush_jump_cache(w, keep_global);
+    clear_code_pages(w);
     here.second.drop_all(keep_global);
     unsigned dropped = 0;
     for (const unsigned kind : {kLocal, kGlobal}) {
@@ -116,24 +121,40 @@ void TlbSet::flush_all(bool keep_global) {
         flush_window(w, keep_global);
 }
 
-void TlbSet::flush_page(std::uint64_t linear) {
+void TlbSet::flush_page(std::uint64_t linear) { flush_page_of(current_context_, linear); }
+
+void TlbSet::flush_context_page(std::uint32_t pcid, std::uint64_t linear) {
+    const int found = find_context(pcid);
+    flush_page_of(found >= 0 ? static_cast<unsigned>(found) : current_context_, linear);
+}
+
+void TlbSet::flush_page_of(unsigned context, std::uint64_t linear) {
     ++generation_;
     const std::uint64_t page = linear & ~0xfffull;
     const unsigned slot = tlb_index(page), line = victim_index(page);
     for (unsigned w = 0; w < windows_; ++w) {
         if (!in_use(w))
             continue;
+        // Of other contexts only global entries go.
         Window &here = window(w);
+        const bool all = w / kModesPerContext == context || (w == kSharedWindow && kernel_shared_);
+        if (!all && !here.slots[kGlobal].maybe_any())
+            continue;
         if (here.large.covers(linear)) {
             flush_window(w, false);
             continue;
         }
-        if (array(w, kReadTagOffset)[slot] == page || array(w, kWriteTagOffset)[slot] == page ||
-            array(w, kExecTagOffset)[slot] == page)
-            clear_slot(w, slot); // stays in its set, which does no harm
+        if (all || here.slots[kGlobal].test(slot)) {
+            if (array(w, kReadTagOffset)[slot] == page || array(w, kWriteTagOffset)[slot] == page ||
+                array(w, kExecTagOffset)[slot] == page)
+                clear_slot(w, slot); // stays in its set, which does no harm
+        }
         const VictimEntry &victim = victims(w)[line];
         if (victim.read_tag == page || victim.write_tag == page)
             clear_victim(w, line);
+        CodePageLine &code_page = code_pages(w)[code_page_index(page)];
+        if (code_page.tag == page)
+            code_page.tag = invalid_victim_tag(code_page_index(page));
         here.second.drop(page);
         flush_jumps_of_page(w, page);
     }
@@ -176,7 +197,7 @@ void TlbSet::switch_context(std::uint32_t pcid, bool keep) {
         else if (!keep)
             flush_window(0, true);
         context_[0].pcid = pcid;
-        select(mode_word_);
+        select(cold_.mode_word);
         return;
     }
     int found = find_context(pcid);
@@ -193,7 +214,7 @@ void TlbSet::switch_context(std::uint32_t pcid, bool keep) {
     }
     current_context_ = static_cast<unsigned>(found);
     context_[current_context_].last_use = ++use_counter_;
-    select(mode_word_);
+    select(cold_.mode_word);
 }
 
 void TlbSet::flush_context(std::uint32_t pcid, bool keep_global) {
@@ -244,6 +265,37 @@ void TlbSet::keep_victim(unsigned w, unsigned slot, std::uint64_t new_page) {
     window(w).victims[1 - kind].reset(line);
 }
 
+void TlbSet::clear_code_pages(unsigned w) {
+    for (unsigned line = 0; line < kCodePageLines; ++line) {
+        if (window(w).code_pages >> line & 1)
+            code_pages(w)[line].tag = invalid_victim_tag(line);
+    }
+    window(w).code_pages = 0;
+}
+
+void TlbSet::note_code_page(std::uint64_t linear_page, const std::uint8_t *host_page, std::uint64_t granules) {
+    const unsigned line = code_page_index(linear_page), w = current_window();
+    const auto host = reinterpret_cast<std::uint64_t>(host_page);
+    code_pages(w)[line] = {linear_page, host - linear_page, granules, 0};
+    window(w).code_pages |= 1u << line;
+    code_page_hosts_.set((host >> 12) % code_page_hosts_.size());
+}
+
+void TlbSet::drop_code_page(const std::uint8_t *host_page) {
+    const auto host = reinterpret_cast<std::uint64_t>(host_page);
+    const auto bit = [this](std::uint64_t page) { return (page >> 12) % code_page_hosts_.size(); };
+    if (!code_page_hosts_.test(bit(host)))
+        return;
+    for (unsigned w = 0; w < windows_; ++w) {
+        for (unsigned line = 0; in_use(w) && line < kCodePageLines; ++line) {
+            CodePageLine &entry = code_pages(w)[line];
+            if (entry.tag != invalid_victim_tag(line) && bit(entry.tag + entry.addend) == bit(host))
+                entry.tag = invalid_victim_tag(line);
+        }
+    }
+    code_page_hosts_.reset(bit(host)); // all that share it are gone
+}
+
 void TlbSet::flush_jump_cache(unsigned w, bool keep_global) {
     if (!in_use(w))
         return;
@@ -283,8 +335,9 @@ void TlbSet::flush_jump_caches() {
 }
 
 void TlbSet::jump_cache_insert(std::uint64_t pc, const void *host, bool crosses) {
-    Window &here = window(current_window_);
-    JumpEntry *entries = jumps(current_window_);
+    const unsigned w = current_window();
+    Window &here = window(w);
+    JumpEntry *entries = jumps(w);
     const unsigned index = jump_cache_index(pc), other = index ^ 1;
     if (entries[index].pc != pc && entries[index].pc != invalid_pc(index)) {
         const unsigned kind = here.jumps[kGlobal].test(index) ? kGlobal : kLocal;

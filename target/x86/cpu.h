@@ -53,14 +53,14 @@ class LinearCache {
 
 struct Cpu {
     Cpu(CpuState& state, tcg::VcpuHost& vcpu_host, const CpuModel& cpu_model, unsigned cpu_index)
-        : s(state), host(vcpu_host), model(cpu_model), index(cpu_index) {}
+        : s(state), host(vcpu_host), model(cpu_model), index(cpu_index), mode(state.cold.mode_word) {}
     static Cpu& of(CpuState* state) { return *reinterpret_cast<Cpu*>(state->cpu_data); }
 
     CpuState& s;
     tcg::VcpuHost& host;
     const CpuModel& model;
     const unsigned index;
-    std::uint32_t mode = 0;  ///< the mode word; kept by update_mode()
+    std::uint32_t& mode;  ///< the mode word; kept by update_mode() and quick helpers
     std::array<std::uint64_t, 4>
         pdpte{};                ///< PAE page directory pointers as loaded by the last CR3 write
     bool pdptes_stale = false;  ///< after a snapshot was loaded: read them at the next walk

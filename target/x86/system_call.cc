@@ -1,29 +1,10 @@
 // SYSCALL, SYSRET, SYSENTER, SYSEXIT: fixed flat segments, no memory touched.
 #include "fault.h"
+#include "flat_segments.h"
 #include "helpers.h"
 #include "paging.h"
 
 namespace rhea::target::x86 {
-namespace {
-
-constexpr std::uint16_t kCode64 = 0xa09b, kCode32 = 0xc09b,
-                        kData32 = 0xc093;  // present, accessed, DPL 0, G
-
-void flat_segment(Cpu& cpu, Seg seg, std::uint64_t selector, std::uint16_t attr, unsigned level) {
-    cpu.s.seg[seg] = {static_cast<std::uint16_t>((selector & 0xfffc) | level),
-                      static_cast<std::uint16_t>(attr | level << 5), 0xffffffff};
-    cpu.s.seg_base[seg] = 0;
-}
-
-/// New code and stack segments at `level`.
-void enter_level(Cpu& cpu, unsigned level, std::uint64_t cs, std::uint64_t ss, bool code64) {
-    cpu.s.cpl = static_cast<std::uint8_t>(level);
-    flat_segment(cpu, kCs, cs, code64 ? kCode64 : kCode32, level);
-    flat_segment(cpu, kSs, ss, kData32, level);
-}
-
-}  // namespace
-
 std::uint64_t helper_syscall(CpuState* state, std::uint64_t a, std::uint64_t, std::uint64_t) {
     return guarded(state, [&](Cpu& cpu) -> std::uint64_t {
         CpuState& s = cpu.s;
@@ -36,12 +17,12 @@ std::uint64_t helper_syscall(CpuState* state, std::uint64_t a, std::uint64_t, st
             s.gpr[kRcx] = from64 ? next : next & 0xffffffff;
             s.gpr[kR11] = read_rflags(s) & ~std::uint64_t{kFlagRF};
             write_rflags(s, 0, s.sfmask | kFlagRF);
-            enter_level(cpu, 0, cs, cs + 8, true);
+            enter_level(s, 0, cs, cs + 8, true);
             s.head.pc = from64 ? s.lstar : s.cstar;
         } else {
             s.gpr[kRcx] = next & 0xffffffff;
             write_rflags(s, 0, kFlagVM | kFlagIF | kFlagRF);
-            enter_level(cpu, 0, cs, cs + 8, false);
+            enter_level(s, 0, cs, cs + 8, false);
             s.head.pc = s.star & 0xffffffff;
         }
         update_mode(cpu);
@@ -67,7 +48,7 @@ std::uint64_t helper_sysret(CpuState* state, std::uint64_t a, std::uint64_t, std
         else
             write_rflags(s, kFlagIF, kFlagIF);
         s.rflags &= ~std::uint64_t{kFlagRF};
-        enter_level(cpu, 3, to64 ? cs + 16 : cs, cs + 8, to64);
+        enter_level(s, 3, to64 ? cs + 16 : cs, cs + 8, to64);
         s.head.pc = to64 ? s.gpr[kRcx] : s.gpr[kRcx] & 0xffffffff;
         update_mode(cpu);
         return 0;
@@ -83,7 +64,7 @@ std::uint64_t helper_sysenter(CpuState* state, std::uint64_t, std::uint64_t, std
             throw_gp(0);
         s.rflags &= ~std::uint64_t{kFlagVM | kFlagIF |
                                    kFlagRF};  // arithmetic flags may not be in the state here
-        enter_level(cpu, 0, s.sysenter_cs, s.sysenter_cs + 8, cpu.long_active());
+        enter_level(s, 0, s.sysenter_cs, s.sysenter_cs + 8, cpu.long_active());
         s.gpr[kRsp] = cpu.long_active() ? s.sysenter_esp : s.sysenter_esp & 0xffffffff;
         s.head.pc = cpu.long_active() ? s.sysenter_eip : s.sysenter_eip & 0xffffffff;
         update_mode(cpu);
@@ -102,7 +83,7 @@ std::uint64_t helper_sysexit(CpuState* state, std::uint64_t a, std::uint64_t, st
         if (to64 && (!is_canonical48(s.gpr[kRcx]) || !is_canonical48(s.gpr[kRdx])))
             throw_gp(0);
         const std::uint64_t cs = s.sysenter_cs + (to64 ? 32 : 16);
-        enter_level(cpu, 3, cs, cs + 8, to64);
+        enter_level(s, 3, cs, cs + 8, to64);
         s.gpr[kRsp] = to64 ? s.gpr[kRcx] : s.gpr[kRcx] & 0xffffffff;
         s.head.pc = to64 ? s.gpr[kRdx] : s.gpr[kRdx] & 0xffffffff;
         update_mode(cpu);

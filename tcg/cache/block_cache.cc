@@ -32,6 +32,10 @@ bool intersects(std::uint64_t a, std::uint64_t a_length, std::uint64_t b, std::u
     return a < b + b_length && b < a + a_length;
 }
 
+constexpr unsigned kHostPartBits = 14; ///< of code addresses: blocks that begin in one part are in one list
+constexpr unsigned kMostHostParts = 8; ///< that a block may reach over
+std::uint64_t host_part(const std::uint8_t *pc) { return reinterpret_cast<std::uintptr_t>(pc) >> kHostPartBits; }
+
 std::uint64_t granule_mask(std::uint64_t ram_addr, std::uint64_t length) {
     if (length == 0)
         return 0;
@@ -129,11 +133,8 @@ TranslationBlock *BlockCache::insert(std::unique_ptr<TranslationBlock> owned) {
     if (is_new)
         bucket.ram_addr.store(block->ram_addr, std::memory_order_release);
     ++live_;
-    if (block->entry) {
-        auto at = std::upper_bound(by_host_.begin(), by_host_.end(), block->entry,
-                                   [](const std::uint8_t *pc, const TranslationBlock *b) { return pc < b->entry; });
-        by_host_.insert(at, block);
-    }
+    if (block->entry)
+        add_by_host(block);
     const Extent extent = extent_of(*block);
     add_to_page(page_of(extent.first), block);
     pages_[page_of(extent.first)].granules |= granule_mask(extent.first, extent.first_length);
@@ -142,6 +143,30 @@ TranslationBlock *BlockCache::insert(std::unique_ptr<TranslationBlock> owned) {
         pages_[page_of(extent.second)].granules |= granule_mask(extent.second, extent.second_length);
     }
     return block;
+}
+
+void BlockCache::add_by_host(TranslationBlock *block) {
+    auto &part = by_host_[host_part(block->entry)];
+    if (part.empty() || part.back()->entry < block->entry) {
+        part.push_back(block);
+        return;
+    }
+    part.insert(std::upper_bound(part.begin(), part.end(), block->entry,
+                                 [](const std::uint8_t *pc, const TranslationBlock *b) { return pc < b->entry; }),
+                block);
+}
+
+void BlockCache::remove_by_host(TranslationBlock *block) {
+    const auto it = by_host_.find(host_part(block->entry));
+    if (it == by_host_.end())
+        return;
+    auto &part = it->second;
+    const auto at = std::lower_bound(part.begin(), part.end(), block->entry,
+                                     [](const TranslationBlock *b, const std::uint8_t *pc) { return b->entry < pc; });
+    if (at != part.end() && *at == block)
+        part.erase(at);
+    if (part.empty())
+        by_host_.erase(it);
 }
 
 bool BlockCache::pin(std::uint64_t page) {
@@ -221,10 +246,7 @@ void BlockCache::kill(TranslationBlock *block, const PageEmptied &page_emptied) 
     ++invalidated_;
     if (block->entry) {
         generator_->retire(*block);
-        auto at = std::lower_bound(by_host_.begin(), by_host_.end(), block->entry,
-                                   [](const TranslationBlock *b, const std::uint8_t *pc) { return b->entry < pc; });
-        if (at != by_host_.end() && *at == block)
-            by_host_.erase(at);
+        remove_by_host(block);
     }
     const Extent extent = extent_of(*block);
     remove_from_page(page_of(extent.first), block, page_emptied);
@@ -233,21 +255,34 @@ void BlockCache::kill(TranslationBlock *block, const PageEmptied &page_emptied) 
     retire(block);
 }
 
+/// The block of this part that begins last of those that begin at or before pc.
+TranslationBlock *BlockCache::last_before(std::uint64_t part, const std::uint8_t *pc) const {
+    const auto it = by_host_.find(part);
+    if (it == by_host_.end())
+        return nullptr;
+    const auto at = std::upper_bound(it->second.begin(), it->second.end(), pc,
+                                     [](const std::uint8_t *p, const TranslationBlock *b) { return p < b->entry; });
+    return at == it->second.begin() ? nullptr : *std::prev(at);
+}
+
 TranslationBlock *BlockCache::find_by_host_pc(std::uint64_t host_pc) const {
     const auto *pc = reinterpret_cast<const std::uint8_t *>(host_pc);
-    auto at = std::upper_bound(by_host_.begin(), by_host_.end(), pc,
-                               [](const std::uint8_t *p, const TranslationBlock *b) { return p < b->entry; });
-    if (at != by_host_.begin()) {
-        TranslationBlock *block = *std::prev(at);
-        if (pc <= block->entry + block->code_size)
-            return block;
-    }
+    TranslationBlock *block = nullptr;
+    for (unsigned back = 0; back <= kMostHostParts && !block; ++back)
+        block = last_before(host_part(pc) - back, pc);
+    if (block && pc <= block->entry + block->code_size)
+        return block;
     // The block may have been invalidated by the very access that asks.
-    for (const auto &block : retired_) {
-        if (block->entry && pc > block->entry && pc <= block->entry + block->code_size)
-            return block.get();
+    for (const auto &dead : retired_) {
+        if (dead->entry && pc > dead->entry && pc <= dead->entry + dead->code_size)
+            return dead.get();
     }
     return nullptr;
+}
+
+std::uint64_t BlockCache::granules(std::uint64_t ram_addr) const {
+    const auto it = pages_.find(page_of(ram_addr));
+    return it == pages_.end() ? 0 : it->second.granules;
 }
 
 bool BlockCache::touches_code(std::uint64_t ram_addr, std::size_t length) const {
@@ -286,6 +321,23 @@ unsigned BlockCache::invalidate(std::uint64_t ram_addr, std::size_t length,
         count += static_cast<unsigned>(doomed.size());
     }
     return count;
+}
+
+unsigned BlockCache::drop_code(const std::uint8_t *begin, std::size_t size, const PageEmptied &page_emptied) {
+    const std::uint8_t *const end = begin + size;
+    std::vector<TranslationBlock *> doomed;
+    for (std::uint64_t part = host_part(begin); part <= host_part(end - 1); ++part) {
+        const auto it = by_host_.find(part);
+        if (it == by_host_.end())
+            continue;
+        for (TranslationBlock *block : it->second) {
+            if (block->entry >= begin && block->entry < end)
+                doomed.push_back(block);
+        }
+    }
+    for (TranslationBlock *block : doomed)
+        kill(block, page_emptied);
+    return static_cast<unsigned>(doomed.size());
 }
 
 void BlockCache::clear(const PageEmptied &page_emptied) {

@@ -133,7 +133,7 @@ void CodeMemory::free(const std::uint8_t* exec, std::size_t size) {
 }
 
 void CodeMemory::reset() {
-    current_ = kNoSlab;
+    current_ = pinned_ = kNoSlab;
     next_search_ = 0;
     for (unsigned i = 0; i < slab_count(); ++i) {
         if (slabs_[i].sequence != 0) {
@@ -145,7 +145,7 @@ void CodeMemory::reset() {
 int CodeMemory::oldest_slab() const {
     int oldest = -1;
     for (unsigned i = 0; i < slab_count(); ++i) {
-        if (i == current_ || slabs_[i].sequence == 0) {
+        if (i == current_ || i == pinned_ || slabs_[i].sequence == 0) {
             continue;
         }
         if (oldest < 0 || slabs_[i].sequence < slabs_[static_cast<unsigned>(oldest)].sequence) {

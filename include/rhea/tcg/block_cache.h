@@ -40,6 +40,8 @@ public:
     /// collect_garbage(): the running one may be among them.
     TranslationBlock *find_by_host_pc(std::uint64_t host_pc) const;
 
+    /// The 64-byte granules of the page that hold translated bytes, as bits.
+    std::uint64_t granules(std::uint64_t ram_addr) const;
     /// Does [ram_addr, ram_addr + length) touch a 64-byte granule with translated bytes?
     bool touches_code(std::uint64_t ram_addr, std::size_t length) const;
     /// Does it touch a byte of `block`?
@@ -47,6 +49,8 @@ public:
 
     /// Drops the blocks that contain any of the bytes; returns how many.
     unsigned invalidate(std::uint64_t ram_addr, std::size_t length, const PageEmptied &page_emptied);
+    /// Drops the blocks whose host code begins in [begin, begin + size); returns how many.
+    unsigned drop_code(const std::uint8_t *begin, std::size_t size, const PageEmptied &page_emptied);
     /// Drops everything (the code memory is being thrown away).
     void clear(const PageEmptied &page_emptied);
     /// Frees what was dropped since the last call; only when no vCPU is inside generated code, or uses a block.
@@ -95,6 +99,9 @@ private:
     void remove_from_page(std::uint64_t page, TranslationBlock *block, const PageEmptied &page_emptied);
     void kill(TranslationBlock *block, const PageEmptied &page_emptied);
     void unlink(TranslationBlock *block);
+    void add_by_host(TranslationBlock *block);
+    void remove_by_host(TranslationBlock *block);
+    TranslationBlock *last_before(std::uint64_t part, const std::uint8_t *pc) const;
 
     CodeGenerator *generator_;
     std::vector<std::unique_ptr<Table>> tables_; ///< open addressing, power of two; the last one counts, readers may be in the others
@@ -103,7 +110,8 @@ private:
     std::size_t live_ = 0;
     std::uint64_t invalidated_ = 0;
     std::unordered_map<std::uint64_t, PageBlocks> pages_;
-    std::vector<TranslationBlock *> by_host_; ///< sorted by code address
+    /// By parts of the address space, in order of code address.
+    std::unordered_map<std::uint64_t, std::vector<TranslationBlock *>> by_host_;
     std::vector<std::unique_ptr<TranslationBlock>> retired_;
     std::atomic<std::size_t> garbage_{0};
 };

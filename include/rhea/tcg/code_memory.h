@@ -61,12 +61,14 @@ class CodeMemory {
     [[nodiscard]] unsigned slab_count() const { return static_cast<unsigned>(slabs_.size()); }
     [[nodiscard]] const Slab& slab(unsigned index) const { return slabs_[index]; }
     [[nodiscard]] unsigned free_slabs() const { return free_slabs_; }
-    /// The slab that has been open or full the longest, not counting the current one; -1: none.
+    /// The slab that has been open or full the longest, not counting the current one and the pinned one; -1: none.
     [[nodiscard]] int oldest_slab() const;
     /// First executable address of a slab; it ends kSlabSize later.
     [[nodiscard]] const std::uint8_t* slab_exec(unsigned index) const {
         return exec_ + index * kSlabSize;
     }
+    /// The current slab is never the oldest: it holds what everything needs.
+    void pin_current() { pinned_ = current_; }
     /// All blocks of the slab are dead.
     void release_slab(unsigned index);
 
@@ -98,6 +100,7 @@ class CodeMemory {
     std::size_t size_;
     std::vector<Slab> slabs_;
     unsigned current_ = kNoSlab;
+    unsigned pinned_ = kNoSlab;
     unsigned next_search_ = 0;
     unsigned free_slabs_ = 0;
     std::uint64_t sequence_ = 0;

@@ -31,6 +31,7 @@ inline constexpr unsigned kWindows = kContexts * kModesPerContext;
 inline constexpr std::uint32_t kStateOffset = 0x0d80;   ///< the state structure
 inline constexpr std::uint32_t kStatePagesSize = 0x3000; ///< shared between all windows
 inline constexpr std::uint32_t kStateRegOffset = (kTlbBits << 8) | 12; ///< 0x0e0c
+inline constexpr std::uint32_t kCodePageOffset = 0x8000; ///< CodePageLine[kCodePageLines]
 inline constexpr std::uint32_t kVictimOffset = 0x10000; ///< VictimEntry[kVictims]
 inline constexpr std::uint32_t kJumpOffset = 0x20000;   ///< JumpEntry[kJumpCacheEntries]
 // The arrays' distances are no multiples of 4 KiB: a page's entries in them then share no set of the host's cache.
@@ -55,6 +56,18 @@ struct VictimEntry {
 static_assert(sizeof(VictimEntry) == 32);
 constexpr unsigned victim_index(std::uint64_t linear) { return ((linear >> 10 ^ linear) >> 12) & (kVictims - 1); }
 constexpr std::uint64_t invalid_victim_tag(unsigned index) { return index == 0 ? 0x1000 : 0; }
+
+/// A page that holds code and that something was stored to beside the code: slow paths store there by themselves where no
+/// 64-byte granule with translated bytes is touched.
+struct CodePageLine {
+    std::uint64_t tag = 0; ///< linear page base, or invalid_victim_tag()
+    std::uint64_t addend = 0;
+    std::uint64_t granules = 0; ///< bit n: bytes 64 n and following may be translated
+    std::uint64_t unused = 0;
+};
+static_assert(sizeof(CodePageLine) == 32);
+inline constexpr unsigned kCodePageLines = 16;
+constexpr unsigned code_page_index(std::uint64_t linear) { return (linear >> 12) & (kCodePageLines - 1); }
 
 /// A line of the jump cache: where the block at a linear pc has its code. A pc has two lines: its index and that with the
 /// lowest bit changed, where the entry goes that another one displaces. Generated code looks at the first, its slow path at both.
@@ -105,9 +118,18 @@ struct alignas(16) VcpuHead {
 };
 static_assert(sizeof(VcpuHead) == 80);
 
+/// The window of a privilege mode in the current context, and the mode word that its jump cache holds for (kNoMode: ask C++).
+struct ModeWindow {
+    static constexpr std::uint64_t kNoMode = ~0ull;
+    std::uint64_t mode_word = kNoMode;
+    std::uint64_t window = 0;
+};
+
 /// Cold part; sits anywhere in the state structure at a fixed offset that the back end is told.
 struct VcpuCold {
-    std::uint64_t window = 0;          ///< address of the window to run in (context and mode), set by C++
+    std::uint64_t window = 0;          ///< address of the window to run in (context and mode)
+    std::uint32_t mode_word = 0;       ///< the frontend's; may change with `window` where mode_windows has it
+    ModeWindow mode_windows[kModesPerContext]; ///< by privilege mode
     std::uint64_t spill[32] = {};      ///< the back end's spill slots
     alignas(32) std::uint8_t vector_spill[16][32] = {};
     alignas(32) std::uint8_t vector_save[16][32] = {}; ///< pinned vector registers while a slow path runs

@@ -52,6 +52,14 @@ struct HelperInfo {
     std::string_view name;
     void *function;
     std::uint16_t flags; ///< HelperFlags
+    /// Null, or a function with the same arguments that is called first and returns a QuickResult. It is compiled without vector
+    /// and x87 registers, so that a call of it saves none of them.
+    void *quick = nullptr;
+};
+
+/// What a quick helper returns, in rax and rdx. `done` 0: it could not; what it did so far `function` may find done.
+struct QuickResult {
+    std::uint64_t value = 0, done = 0;
 };
 
 /// What a helper does to guest state. All pinned slots are in memory while it runs.

@@ -35,6 +35,8 @@ inline constexpr LogMask kLogGuestErrors = 1u << 7;
 inline constexpr LogMask kLogUnimp = 1u << 8;
 /// Not a kind of line, but a wish for the translator: leave blocks unchained.
 inline constexpr LogMask kLogNoChain = 1u << 9;
+/// Not a kind of line either: the translator writes /tmp/perf-PID.map.
+inline constexpr LogMask kLogPerf = 1u << 10;
 
 /// One item as the user sees it.
 struct LogItem {

@@ -378,8 +378,29 @@ private:
             for (unsigned flags = 0; flags < 4; ++flags) {
                 entries[log2][flags] = start();
                 emit_known_access(log2, store, flags);
+                if (!(flags & kMemAlign16) && (store || (flags & kMemWriteIntent) != 0))
+                    emit_access_beside_code(log2, store);
                 a_.mov(4, spill_mem(kArgSpill + 1), static_cast<std::int32_t>((1u << log2) | flags << 8));
                 a_.jmp(common);
+            }
+        }
+    }
+
+    /// Between the data's spill slots and the host address in `at`.
+    void move_data(Gpr at, Gpr t, unsigned bytes, bool store) {
+        for (unsigned done = 0; done < bytes; done += 8) {
+            const Mem data = spill_mem(kDataSpill + done / 8);
+            const Mem there = ptr(at, static_cast<std::int32_t>(done));
+            const unsigned piece = std::min(bytes, 8u);
+            if (store) {
+                a_.mov(8, t, data);
+                a_.mov(piece, there, t);
+            } else {
+                if (piece < 4)
+                    a_.movzx(piece, t, there);
+                else
+                    a_.mov(piece, t, there);
+                a_.mov(8, data, t);
             }
         }
     }
@@ -405,21 +426,7 @@ private:
         a_.mov(8, page, ptr(kStateReg, t, 8, Layout::window(kAddendOffset)));
         a_.bind(here);
         a_.add(8, page, spill_mem(kArgSpill));
-        for (unsigned done = 0; done < bytes; done += 8) {
-            const Mem data = spill_mem(kDataSpill + done / 8);
-            const Mem there = ptr(page, static_cast<std::int32_t>(done));
-            const unsigned piece = std::min(bytes, 8u);
-            if (store) {
-                a_.mov(8, t, data);
-                a_.mov(piece, there, t);
-            } else {
-                if (piece < 4)
-                    a_.movzx(piece, t, there);
-                else
-                    a_.mov(piece, t, there);
-                a_.mov(8, data, t);
-            }
-        }
+        move_data(page, t, bytes, store);
         a_.pop(t);
         a_.pop(page);
         a_.ret();
@@ -443,6 +450,46 @@ private:
         a_.bind(miss);
         a_.pop(t);
         a_.pop(page);
+    }
+
+    /// The store, when it goes to a granule without code of a page with code, or a load there before a store; falls through when
+    /// it is none.
+    void emit_access_beside_code(unsigned log2, bool store) {
+        const unsigned bytes = 1u << log2;
+        Label miss;
+        const Gpr page = Gpr::r10, t = Gpr::r11, granule = Gpr::r14;
+        for (const Gpr r : {page, t, granule})
+            a_.push(r);
+        a_.mov(8, page, spill_mem(kArgSpill));
+        a_.mov(4, t, page);
+        a_.shr(4, t, 7);
+        a_.and_(4, t, static_cast<std::int32_t>((kCodePageLines - 1) * sizeof(CodePageLine)));
+        a_.add(8, t, kStateReg);
+        const auto field = [t](std::size_t offset) {
+            return ptr(t, Layout::window(kCodePageOffset) + static_cast<std::int32_t>(offset));
+        };
+        a_.sub(8, page, field(offsetof(CodePageLine, tag)));
+        a_.cmp(8, page, static_cast<std::int32_t>(4096 - bytes));
+        a_.jcc(Cond::kA, miss);
+        if (store) { // the bits of its first and last byte's granule
+            a_.lea(4, granule, ptr(page, static_cast<std::int32_t>(bytes - 1)));
+            a_.shr(4, granule, 6);
+            a_.shr(4, page, 6);
+            a_.shrx(8, granule, field(offsetof(CodePageLine, granules)), granule);
+            a_.shrx(8, page, field(offsetof(CodePageLine, granules)), page);
+            a_.or_(4, granule, page);
+            a_.test(1, granule, 1);
+            a_.jcc(Cond::kNE, miss);
+        }
+        a_.mov(8, page, spill_mem(kArgSpill));
+        a_.add(8, page, field(offsetof(CodePageLine, addend)));
+        move_data(page, t, bytes, store);
+        for (const Gpr r : {granule, t, page})
+            a_.pop(r);
+        a_.ret();
+        a_.bind(miss);
+        for (const Gpr r : {granule, t, page})
+            a_.pop(r);
     }
 
     void emit_memory() {
@@ -495,29 +542,46 @@ private:
         end_call();
     }
 
+    /// From r10, r11 and the third's spill slot.
+    void put_helper_arguments() {
+        a_.mov(8, Gpr::rdx, Gpr::r11);
+        a_.mov(8, Gpr::rcx, spill_mem(kDataSpill + 2));
+        a_.mov(8, Gpr::rsi, Gpr::r10);
+        a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
+    }
+
     const std::uint8_t *emit_helper(const HelperInfo &helper) {
         const bool may_fault = (helper.flags & kHelperMayFault) != 0;
         const bool vector = (helper.flags & kHelperVector) != 0;
         const std::uint8_t *at = start();
         a_.sub(8, Gpr::rsp, 8);
         store_pinned();
-        if (may_fault) {
-            // Operands of flags that a fault needs may lie in scratch registers.
+        const auto index = std::min<std::size_t>(out_.helpers.size(), VcpuCold::kMaxHelpers - 1);
+        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_helper_calls) + index * 8));
+        if (may_fault || helper.quick != nullptr) // operands of flags that a fault needs may lie in scratch registers
             store_scratch();
+        if (may_fault)
             note_slow_site();
+        Label slow;
+        if (helper.quick != nullptr) {
+            put_helper_arguments();
+            call_cpp(helper.quick);
+            a_.test(4, Gpr::rdx, Gpr::rdx);
+            a_.jcc(Cond::kE, slow);
+            a_.mov(8, Gpr::r10, Gpr::rax);
+            load_pinned();
+            a_.add(8, Gpr::rsp, 8);
+            a_.ret();
+            a_.bind(slow);
+            load_scratch();
         }
         a_.call(save_xmms_);
         empty_x87();
-        a_.mov(8, Gpr::rdx, Gpr::r11);
-        a_.mov(8, Gpr::rcx, spill_mem(kDataSpill + 2));
         if (vector) {
             save_guest_mxcsr();
             a_.vldmxcsr(cold_mem(offsetof(VcpuCold, host_mxcsr)));
         }
-        a_.mov(8, Gpr::rsi, Gpr::r10);
-        a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
-        const auto index = std::min<std::size_t>(out_.helpers.size(), VcpuCold::kMaxHelpers - 1);
-        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_helper_calls) + index * 8));
+        put_helper_arguments();
         call_cpp(helper.function);
         if (vector)
             load_guest_mxcsr();

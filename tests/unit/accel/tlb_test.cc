@@ -15,7 +15,7 @@ class Tlb : public ::testing::TestWithParam<unsigned> {
 protected:
     Tlb()
         : memory_(std::move(*WindowMemory::create(GetParam()))),
-          tlb_(memory_->window_address(0), memory_->window_count()) {}
+          tlb_(memory_->window_address(0), memory_->window_count(), cold_) {}
 
     struct Attributes {
         bool global = false, write = true, only = true;
@@ -47,6 +47,7 @@ protected:
     bool many() const { return memory_->window_count() != 1; }
 
     std::unique_ptr<WindowMemory> memory_;
+    VcpuCold cold_;
     TlbSet tlb_;
     int code_[3] = {};
 };
@@ -135,6 +136,34 @@ TEST_P(Tlb, JumpsOfAnotherModeWordAreNotFound) {
     EXPECT_EQ(jump(0x5010), nullptr);
 }
 
+TEST_P(Tlb, QuickHelpersAreToldOnlyOfWindowsThatFit) {
+    constexpr std::uint32_t kWithAc = 2;
+    const auto known = [this](std::uint32_t mode) { return cold_.mode_windows[mode & 3].mode_word == mode; };
+    tlb_.select(kKernel);
+    EXPECT_EQ(known(kKernel), many());
+    EXPECT_FALSE(known(kWithAc)); // never used so far
+    tlb_.select(kWithAc);
+    EXPECT_EQ(cold_.mode_word, kWithAc);
+    EXPECT_EQ(known(kKernel) && known(kWithAc), many());
+    if (!many())
+        return;
+    // As a quick helper switches.
+    fill(0x5000);
+    cold_.window = cold_.mode_windows[kKernel].window;
+    cold_.mode_word = kKernel;
+    EXPECT_FALSE(has(0x5000));
+    fill(0x6000);
+    tlb_.select(kWithAc);
+    EXPECT_TRUE(has(0x5000));
+    EXPECT_FALSE(has(0x6000));
+    tlb_.switch_context(7, true);
+    EXPECT_TRUE(known(kWithAc) && known(kKernel)); // the kernel's is the same for all
+    EXPECT_NE(cold_.mode_windows[kUser].window, 0u);
+    EXPECT_FALSE(known(kUser));
+    tlb_.select(kKernel | 1u << 8);
+    EXPECT_FALSE(known(kKernel));
+}
+
 TEST_P(Tlb, TwoPcsOfALineLiveSideBySide) {
     const std::uint64_t one = 0x5010, other = one + (1ull << (2 * kJumpCacheBits + 1));
     ASSERT_EQ(jump_cache_index(one), jump_cache_index(other));
@@ -171,6 +200,44 @@ TEST_P(Tlb, InvlpgInALargePageDropsAllOfIt) {
     EXPECT_TRUE(has(0x40105000));
     tlb_.flush_page(0x401ff000);
     EXPECT_FALSE(has(0x40000000) || has(0x40105000));
+}
+
+TEST_P(Tlb, InvlpgIsOfTheCurrentContextAndOfGlobalPages) {
+    constexpr std::uint32_t kWithAc = 2;
+    tlb_.select(kWithAc);
+    fill(0x5000);
+    fill(0xffff888000001000, {.global = true});
+    tlb_.switch_context(7, true);
+    tlb_.flush_page(0x5000);
+    tlb_.flush_page(0xffff888000001000);
+    tlb_.switch_context(0, true);
+    EXPECT_EQ(has(0x5000), many()); // another address space's page
+    EXPECT_FALSE(has(0xffff888000001000));
+    fill(0x5000);
+    tlb_.switch_context(7, true);
+    tlb_.flush_context_page(0, 0x5000);
+    tlb_.switch_context(0, true);
+    EXPECT_FALSE(has(0x5000));
+}
+
+TEST_P(Tlb, PagesWithCodeAreForgottenWhenTheirCodeChanges) {
+    const auto line = [this](std::uint64_t linear) {
+        return reinterpret_cast<const CodePageLine *>(tlb_.current() + kCodePageOffset)[code_page_index(linear)];
+    };
+    tlb_.note_code_page(0x5000, host_of(0x9000), 5);
+    EXPECT_EQ(line(0x5000).tag, 0x5000u);
+    EXPECT_EQ(line(0x5000).granules, 5u);
+    EXPECT_EQ(line(0x5000).tag + line(0x5000).addend, reinterpret_cast<std::uint64_t>(host_of(0x9000)));
+    tlb_.drop_code_page(host_of(0xa000));
+    EXPECT_EQ(line(0x5000).tag, 0x5000u);
+    tlb_.drop_code_page(host_of(0x9000));
+    EXPECT_NE(line(0x5000).tag, 0x5000u);
+    tlb_.note_code_page(0x5000, host_of(0x9000), 5);
+    tlb_.flush_page(0x5000);
+    EXPECT_NE(line(0x5000).tag, 0x5000u);
+    tlb_.note_code_page(0x5000, host_of(0x9000), 5);
+    tlb_.flush_all(true);
+    EXPECT_NE(line(0x5000).tag, 0x5000u);
 }
 
 TEST_P(Tlb, RevokedWritesAreFoundWhereverTheyAre) {

@@ -130,6 +130,25 @@ TEST(CodeMemory, TheOldestSlabIsEvictedAndUsedAgain) {
     EXPECT_EQ(memory->oldest_slab(), 1);
 }
 
+TEST(CodeMemory, ThePinnedSlabNeverIsTheOldest) {
+    auto memory = make(3 * kSlab, CodeMemory::Mode::kOneMapping);
+    ASSERT_NE(take(*memory, kSlab), nullptr);
+    memory->pin_current();
+    EXPECT_EQ(memory->oldest_slab(), -1);
+    ASSERT_NE(take(*memory, kSlab), nullptr);
+    EXPECT_EQ(memory->oldest_slab(), -1); // the other one is current
+    ASSERT_NE(take(*memory, kSlab), nullptr);
+    EXPECT_EQ(memory->oldest_slab(), 1);
+    memory->release_slab(1);
+    EXPECT_NE(take(*memory, kSlab), nullptr);
+    EXPECT_EQ(memory->oldest_slab(), 2);
+    memory->reset();
+    EXPECT_EQ(memory->free_slabs(), 3u);
+    ASSERT_NE(take(*memory, kSlab), nullptr);
+    ASSERT_NE(take(*memory, 1), nullptr);
+    EXPECT_EQ(memory->oldest_slab(), 0);
+}
+
 TEST(CodeMemory, ASlabWhoseBlocksAllDiedIsFree) {
     auto memory = make(2 * kSlab, CodeMemory::Mode::kOneMapping);
     const std::uint8_t* a = take(*memory, kSlab / 2);

@@ -71,6 +71,11 @@ void expect_nothing_matches(const WindowMemory& memory, unsigned window) {
         ASSERT_NE(victim_index(victims[i].read_tag), i);
         ASSERT_NE(victim_index(victims[i].write_tag + 4095), i);
     }
+    const auto* code_pages =
+        reinterpret_cast<const CodePageLine*>(memory.array(window, kCodePageOffset));
+    for (unsigned i = 0; i < kCodePageLines; ++i) {
+        ASSERT_NE(code_page_index(code_pages[i].tag), i);
+    }
     for (unsigned i = 0; i < kJumpCacheEntries; ++i) {
         const std::uint64_t pc = memory.array(window, kJumpOffset)[2 * i];
         ASSERT_EQ(pc, invalid_pc(i));
