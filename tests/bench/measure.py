@@ -21,6 +21,7 @@ FLAGS = ["-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11", "-ffp-contract=off"
 BUILD = os.path.join(ROOT, "build-bench")
 SLACK_SECONDS = 30  # a guest's own limit for a program ends it before the host's does
 BOOT_SECONDS = 120  # a guest's silence for this long before its first program is an error
+MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+\s*(.*)$")
 LINE = re.compile(r"^bench (\S+) (begin|end|checksum|skip|error)[ =]?(.*)$")
 
 
@@ -39,11 +40,13 @@ class Result:
 
 @dataclasses.dataclass
 class Usage:
-    """What a process took: seconds of wall and user time, MiB resident at most; or its error."""
+    """What a process took: seconds of wall and user time, MiB resident at most; or its error. `beyond` is what was resident
+    at most besides the guest's RAM, 0 where that was not measured."""
     wall: float = 0.0
     user: float = 0.0
     memory: float = 0.0
     error: str = ""
+    beyond: float = 0.0
 
 
 def measure(launch, command, status, seconds=300):
@@ -60,6 +63,42 @@ def measure(launch, command, status, seconds=300):
         return Usage(error=f"no end within {seconds} s" if killed else
                      f"exit status {got}: {errors}")
     return Usage(wall / 1e9, user / 1e6, memory / 1024)
+
+
+def resident(smaps, ram_mib):
+    """(all, besides guest RAM) of the text of /proc/PID/smaps, in MiB. Guest RAM are mappings of at least half its size that
+    are not reserved only (QEMU's and Rhea's code memories are executable)."""
+    every = beyond = 0
+    is_ram = False
+    for line in smaps.splitlines():
+        head = MAPPING.match(line)
+        if head:
+            size = (int(head[2], 16) - int(head[1], 16)) >> 20
+            is_ram = head[3].startswith("rw-p") and size >= ram_mib // 2 and not head[4].startswith("/")
+        elif line.startswith("Rss:"):
+            kib = int(line.split()[1])
+            every += kib
+            beyond += 0 if is_ram else kib
+    return every / 1024, beyond / 1024
+
+
+def resident_beyond_ram(command, seconds=300):
+    """Runs an emulator to its end and looks at it every 20 ms: MiB resident at most besides the RAM of its option -m. What it
+    costs to look is why this run is not timed."""
+    ram, most = int(command[command.index("-m") + 1]), 0.0
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            with open(f"/proc/{process.pid}/smaps", encoding="ascii", errors="replace") as file:
+                most = max(most, resident(file.read(), ram)[1])
+        except (OSError, ValueError):
+            pass  # it has just ended
+        time.sleep(0.02)
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    return most
 
 
 def material(*names):
@@ -278,7 +317,8 @@ def boots(folder, cpu="max", only=None):
 
 
 def run_boots(launch, chosen, emulators, rounds, progress):
-    """All rounds of boots, by emulators' paths: (name, engine, list of Usage) for each pair."""
+    """All rounds of boots, by emulators' paths: (name, engine, list of Usage) for each pair; then one more of each that looks at
+    the memory."""
     runs = []
     for name, options, status, share in chosen:
         usages = {engine: [] for engine in emulators}
@@ -286,6 +326,11 @@ def run_boots(launch, chosen, emulators, rounds, progress):
             for engine, path in emulators.items():
                 progress(f"boot {name}, {number + 1} of {rounds * share}: {engine}")
                 usages[engine].append(measure(launch, [path, *options], status))
+        for engine, path in emulators.items():
+            progress(f"boot {name}, memory: {engine}")
+            beyond = resident_beyond_ram([path, *options])
+            for usage in usages[engine]:
+                usage.beyond = beyond
         runs += [(name, engine, some) for engine, some in usages.items()]
     progress("")
     return runs

@@ -110,18 +110,18 @@ def table(rows):
 
 def boot_table(runs):
     """Whole boots: medians by engine of (name, engine, list of measure.Usage), and the ratios."""
-    lines, problems, medians = [["boot", "", "wall ms", "user ms", "max MiB", "runs"]], [], {}
+    lines, problems, medians = [["boot", "", "wall ms", "user ms", "max MiB", "beyond RAM", "runs"]], [], {}
     for name, engine, usages in runs:
         bad = next((usage.error for usage in usages if usage.error), None)
         if bad:
             problems.append(f"{name}, {TITLES[engine]}: error: {bad}")
-            lines.append([name, TITLES[engine], "error", "", "", str(len(usages))])
+            lines.append([name, TITLES[engine], "error", "", "", "", str(len(usages))])
             continue
         values = [statistics.median(getattr(usage, field) for usage in usages)
-                  for field in ("wall", "user", "memory")]
+                  for field in ("wall", "user", "memory", "beyond")]
         medians[name, engine] = values
         lines.append([name, TITLES[engine], number(values[0] * 1000, 1),
-                      number(values[1] * 1000, 1), number(values[2], 1), str(len(usages))])
+                      number(values[1] * 1000, 1), number(values[2], 1), number(values[3], 1), str(len(usages))])
         if engine == "qemu" and (name, "rhea") in medians:
             ratios = [own / other if other else None
                       for own, other in zip(medians[name, "rhea"], values)]

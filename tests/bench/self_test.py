@@ -101,6 +101,13 @@ class OutputTest(unittest.TestCase):
         self.assertIn("skipped", lines["three"])
         self.assertIn("three, Rhea: skipped: no <AVX2> & more", text)
 
+    def test_resident_besides_ram(self):
+        smaps = ("7f0000000000-7f0020000000 rw-p 00000000 00:00 0 \nSize: 524288 kB\nRss:            81920 kB\n"
+                 "7f1000000000-7f1010000000 rwxp 00000000 00:00 0 \nRss:            20480 kB\n"
+                 "7f2000000000-7f2020000000 rw-p 00000000 08:01 77   /kernel image\nRss: 1024 kB\n"
+                 "7f3000000000-7f3000100000 rw-p 00000000 00:00 0 [heap]\nRss: 512 kB\n")
+        self.assertEqual(measure.resident(smaps, 512), (101.5, 21.5))
+
     def test_boot_table(self):
         usage = measure.Usage
         text = report.boot_table([("flat", "rhea", [usage(0.01, 0.01, 5)]),
