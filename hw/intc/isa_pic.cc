@@ -135,6 +135,8 @@ void IsaPic::serialize(core::Archive& archive) {
     archive.field("output", output_level_);
     if (archive.restoring()) {
         hand_over();
+        // The wire into KVM's local APICs (split) has no state of its own; it is told, for no edge may come by itself.
+        output_.set(output_level_);
     }
 }
 
