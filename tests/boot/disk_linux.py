@@ -114,7 +114,7 @@ class Bench:
         return Emulator(self.emulator, "-M", "pc", "-m", ram, "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
                         *(self.options or ["-accel", "tcg", "-cpu", "max"]),
                         "-kernel", os.path.join(material_folder, "disk-vmlinuz"), "-initrd", initrd,
-                        "-append", "console=ttyS0 quiet rhea.run=sh,/test.sh", *drive, *self.devices)
+                        "-append", "console=ttyS0 quiet no_timer_check rhea.run=sh,/test.sh", *drive, *self.devices)
 
 
 def expected_write():
