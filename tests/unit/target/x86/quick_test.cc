@@ -94,7 +94,7 @@ TEST_F(Quick, StringsAsTheHelpersDoThem) {
     for (const HelperId id : {HelperId::rep_movs, HelperId::rep_stos}) {
         for (const unsigned size : {1u, 2u, 4u, 8u}) {
             // Apart, overlapping forward, overlapping backward, across pages; short and long.
-            for (const std::int64_t distance : {0x1800, 1, 3, -5, 0}) {
+            for (const std::int64_t distance : {0xc00 / static_cast<std::int64_t>(size), std::int64_t{1}, std::int64_t{3}, std::int64_t{-5}, std::int64_t{0}}) {
                 for (const std::uint64_t count : {0, 1, 7, 100, 600}) {
                     const std::uint64_t from = kFirst + 0x400 * size,
                                         to = from + static_cast<std::uint64_t>(distance * size);
