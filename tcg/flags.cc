@@ -6,6 +6,9 @@ namespace rhea::tcg {
 
 std::uint32_t compute_flags(std::uint32_t cc_op, std::uint64_t dst, std::uint64_t src,
                             std::uint64_t src2) {
+    if (cc_op & kOverflowOverride)
+        return (compute_flags(cc_op & ~kOverflowOverride, dst, src, src2) & ~kOF) |
+               ((src2 & 2) ? kOF : 0);
     if (cc_op & kCarryOverride)
         return (compute_flags(cc_op & ~kCarryOverride, dst, src, src2) & ~kCF) | (src2 & kCF);
     const unsigned bits = 8u << (cc_op & 3);

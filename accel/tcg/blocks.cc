@@ -15,6 +15,7 @@ using namespace tcg;
 
 namespace {
 constexpr unsigned kMaxInsns = 48;          ///< guest instructions a block
+constexpr unsigned kMaxHotInsns = 96;       ///< a block that runs often
 constexpr std::size_t kMaxBlockBytes = 64 * 1024; ///< host bytes a block may need
 } // namespace
 
@@ -159,7 +160,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t kMaxBytes = kMaxInsns * 15 + 16;
+    static constexpr std::size_t kMaxBytes = kMaxHotInsns * 15 + 16;
 
     std::uint8_t *image(unsigned n) const {
         return vcpu_.source_pages_.data() + n * core::kPageSize + (pages_[n].ram_addr & ~core::kPageMask);
@@ -170,24 +171,26 @@ private:
     unsigned count_ = 0;
 };
 
-TranslateStatus TcgVcpu::make_ir(Source &source, unsigned max_insns) {
+TranslateStatus TcgVcpu::make_ir(Source &source, unsigned max_insns, bool hot) {
     ir_.clear();
     ir_.mode = cold_->mode_word;
-    const FetchWindow fetch = source.window();
+    FetchWindow fetch = source.window();
+    fetch.hot = ir_.hot = hot;
     ir_.page_offset = fetch.page_offset;
     return frontend_->translate(ir_, fetch, max_insns);
 }
 
-TcgVcpu::Translated TcgVcpu::try_translate(std::uint64_t pc, const CodePage &page, TranslationBlock *&result) {
+TcgVcpu::Translated TcgVcpu::try_translate(std::uint64_t pc, const CodePage &page, bool hot, TranslationBlock *&result) {
     Source source(*this);
     source.add(page);
     std::uint64_t second = ~0ull;
-    if (make_ir(source, lockstep_ ? lockstep_->max_insns() : kMaxInsns) == TranslateStatus::kNeedNextPage) {
+    const unsigned max_insns = lockstep_ ? lockstep_->max_insns() : hot ? kMaxHotInsns : kMaxInsns;
+    if (make_ir(source, max_insns, hot || lockstep_) == TranslateStatus::kNeedNextPage) {
         const CodePage next = code_page((pc | ~core::kPageMask) + 1, true);
         if (next.fault || !next.host)
             return Translated::kFault;
         source.add(next);
-        if (make_ir(source, 1) != TranslateStatus::kOk)
+        if (make_ir(source, 1, false) != TranslateStatus::kOk)
             return Translated::kFault;
         if (ir_.crosses_page)
             second = next.ram_addr;
@@ -198,6 +201,7 @@ TcgVcpu::Translated TcgVcpu::try_translate(std::uint64_t pc, const CodePage &pag
     block->mode = cold_->mode_word;
     block->byte_length = ir_.byte_length;
     block->guest_insns = static_cast<std::uint16_t>(ir_.insns.size());
+    block->hot = ir_.hot;
     optimise(*block);
     const Translated done = publish(source, pc, std::move(block), result);
     if (done == Translated::kDone)
@@ -210,7 +214,9 @@ TcgVcpu::Translated TcgVcpu::publish(Source &source, std::uint64_t pc, std::uniq
     const auto held = space_->lock();
     const bool unchanged = source.unchanged(block->byte_length);
     TranslationBlock *const others = space_->several() ? cache_->find(block->ram_addr, block->mode) : nullptr;
-    const bool made_meanwhile = unchanged && others && others->ram_addr2 == block->ram_addr2;
+    // A hot one without code had more values than places: it makes room for what translate_hot tries next.
+    const bool made_meanwhile = unchanged && others && others->ram_addr2 == block->ram_addr2 &&
+                                (others->hot ? !generator_ || others->entry != nullptr : !block->hot);
     const bool compiled = unchanged && !made_meanwhile && compile(*block);
     if (compiled) {
         result = cache_->insert(std::move(block));
@@ -225,11 +231,27 @@ TcgVcpu::Translated TcgVcpu::publish(Source &source, std::uint64_t pc, std::uniq
     return compiled || made_meanwhile ? Translated::kDone : unchanged ? Translated::kNoRoom : Translated::kAgain;
 }
 
-TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &page) {
+/// The block at pc has run often: another translation takes its place.
+TranslationBlock *TcgVcpu::translate_hot(std::uint64_t pc, TranslationBlock *block) {
+    const CodePage page = code_page(pc, false);
+    if (block->hot || block->ram_addr2 != ~0ull || !page.host)
+        return block;
+    TranslationBlock *const better = translate_block(pc, page, true);
+    if (better && better->entry)
+        return better;
+    TranslationBlock *const again = translate_block(pc, page); // more values than places: as it was
+    if (again) {
+        const auto held = space_->lock();
+        again->hot = true;
+    }
+    return again;
+}
+
+TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &page, bool hot) {
     const std::int64_t start = nanoseconds();
     TranslationBlock *result = nullptr;
     for (Translated state = Translated::kAgain; state != Translated::kDone;) {
-        state = try_translate(pc, page, result);
+        state = try_translate(pc, page, hot, result);
         if (state == Translated::kFault)
             return nullptr;
         if (state == Translated::kNoRoom)

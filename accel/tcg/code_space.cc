@@ -55,6 +55,10 @@ void CodeSpace::emit_thunks() {
 void CodeSpace::add(TcgVcpu &vcpu, GateMember &member) {
     vcpus_.push_back(&vcpu);
     gate_.add(member);
+    if (generator_)
+        generator_->one_vcpu(vcpus_.size() == 1);
+    if (vcpus_.size() == 2 && cache_->size() != 0)
+        drop_all(); // code for one alone
 }
 
 void CodeSpace::remove(TcgVcpu &vcpu, GateMember &member) {

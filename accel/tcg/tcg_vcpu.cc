@@ -229,6 +229,8 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
             return handle_exception();
         return run_single(); // code in no RAM: one instruction at a time, by the interpreter
     }
+    if (std::exchange(hot_pc_, ~0ull) == head_->pc && !(block = translate_hot(head_->pc, block)))
+        return std::nullopt;
     if (last_exit_) {
         join(*last_exit_, *block);
         last_exit_ = nullptr;
@@ -261,6 +263,9 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
     if (exit != CodeExit::kException)
         cold_->slow_site = 0; // pc is set; what a helper left here must not be taken for the site of a later fault
     switch (exit) {
+    case CodeExit::kHot:
+        hot_pc_ = head_->pc;
+        return std::nullopt;
     case CodeExit::kNext:
         return std::nullopt;
     case CodeExit::kChain:

@@ -129,12 +129,13 @@ private:
     };
     CodePage code_page(std::uint64_t pc, bool raise);
     tcg::TranslationBlock *lookup_block(std::uint64_t pc); ///< null: exception pending or code in no RAM
-    tcg::TranslationBlock *translate_block(std::uint64_t pc, const CodePage &page);
+    tcg::TranslationBlock *translate_block(std::uint64_t pc, const CodePage &page, bool hot = false);
+    tcg::TranslationBlock *translate_hot(std::uint64_t pc, tcg::TranslationBlock *block);
     class Source;
     enum class Translated : std::uint8_t { kDone, kFault, kAgain, kNoRoom };
-    Translated try_translate(std::uint64_t pc, const CodePage &page, tcg::TranslationBlock *&result);
+    Translated try_translate(std::uint64_t pc, const CodePage &page, bool hot, tcg::TranslationBlock *&result);
     Translated publish(Source &source, std::uint64_t pc, std::unique_ptr<tcg::TranslationBlock> block, tcg::TranslationBlock *&result);
-    tcg::TranslateStatus make_ir(Source &source, unsigned max_insns);
+    tcg::TranslateStatus make_ir(Source &source, unsigned max_insns, bool hot);
     /// Fills ir_ with one instruction at pc that will be run but not kept. False: exception pending.
     bool translate_single(std::uint64_t pc);
     void optimise(tcg::TranslationBlock &block);
@@ -180,6 +181,7 @@ private:
     std::vector<std::uint8_t> single_pages_; ///< page images for translate_single
     tcg::ir::Block ir_;                      ///< scratch for translation
     tcg::CompiledCode compiled_;
+    std::uint64_t hot_pc_ = ~0ull;           ///< where generated code found that a loop turns often
     tcg::ExitSlot *last_exit_ = nullptr;     ///< chainable exit that generated code left by
     bool in_generated_code_ = false;
     bool alone_ = false;    ///< no other vCPU runs

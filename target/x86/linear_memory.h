@@ -21,6 +21,19 @@ struct LinearTarget {
     std::size_t length = 0;  ///< bytes to the end of the page
 };
 
+/// Where the present window's software TLB has the page, and the access stays within it; else null. The access has the
+/// window's own privilege, as most helpers' have.
+inline const std::uint8_t* window_read_pointer(const CpuState& state, std::uint64_t linear,
+                                               unsigned size) {
+    const std::uint64_t window = state.cold.window;
+    const unsigned index = tcg::tlb_index(linear);
+    const auto* tags = reinterpret_cast<const std::uint64_t*>(window + tcg::kReadTagOffset);
+    if (linear - tags[index] > core::kPageSize - size)
+        return nullptr;
+    const auto* addends = reinterpret_cast<const std::uint64_t*>(window + tcg::kAddendOffset);
+    return reinterpret_cast<const std::uint8_t*>(linear + addends[index]);
+}
+
 /// Resolves without throwing; false: `fault` says why.
 bool try_resolve(Cpu& cpu, std::uint64_t linear, tcg::Access access, As as, LinearTarget& out,
                  Fault& fault);

@@ -19,7 +19,7 @@ void Block::clear() {
     mode = 0;
     page_offset = 0;
     byte_length = 0;
-    crosses_page = false;
+    crosses_page = hot = false;
 }
 
 }  // namespace rhea::tcg::ir

@@ -103,7 +103,7 @@ struct X86Code::Impl {
         const auto is = [target](const std::uint8_t* thunk) {
             return thunk != nullptr && target == reinterpret_cast<std::uint64_t>(thunk);
         };
-        if (is(thunks.exit_next_at)) {
+        if (is(thunks.exit_next_at) || is(thunks.exit_hot)) {
             return 4;
         }
         if (is(thunks.exit_chain)) {

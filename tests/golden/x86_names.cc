@@ -56,6 +56,7 @@ std::map<std::uint64_t, std::string> thunk_names(const tcg::x64::Thunks& thunks,
     put(thunks.exit_next, "exit_next");
     put(thunks.exit_state, "exit_state");
     put(thunks.exit_next_at, "exit_next_at");
+    put(thunks.exit_hot, "exit_hot");
     put(thunks.exit_chain, "exit_chain");
     put(thunks.exit_next_r10, "exit_next_r10");
     put(thunks.find_block, "find_block");

@@ -139,6 +139,7 @@ tcg::TranslateStatus TestCpu::translate(tcg::ir::Block &block, const std::uint8_
     tcg::FetchWindow fetch;
     fetch.page = code - block.page_offset;
     fetch.page_offset = block.page_offset;
+    fetch.hot = block.hot = hot;
     TranslateContext context;
     context.features = features;
     context.guest = &guest();

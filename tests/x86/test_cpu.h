@@ -50,6 +50,7 @@ public:
     /// Translates the bytes at `code` (as if at their own address) into a block.
     tcg::TranslateStatus translate(tcg::ir::Block &block, const std::uint8_t *code, std::uint32_t mode,
                                    unsigned max_insns, FeatureSet features = FeatureSet::all());
+    bool hot = false; ///< translate() makes blocks that run often
     /// Runs a block whose first byte is at `code`; a fault is in last_fault().
     tcg::CodeExit run(const tcg::ir::Block &block, const std::uint8_t *code);
     const std::optional<Fault> &last_fault() const { return fault_; }

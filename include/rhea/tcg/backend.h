@@ -43,6 +43,7 @@ enum class CodeExit : std::uint32_t {
     kChain,    ///< as kNext; cold.exit_site = address of the ExitSlot that may be chained to the next block
     kException,///< head.exception_pending: state is precise at the faulting instruction, head.pc is its address
     kState,    ///< a helper changed mode or pc: recompute everything
+    kHot,      ///< as kNext; the block there has run often and is worth a better translation
 };
 
 /// A direct exit that can be patched to jump straight to another block's code.
@@ -85,6 +86,8 @@ public:
     virtual ~CodeGenerator() = default;
     /// Blocks compiled from now on count the guest instructions that they run in VcpuCold::stat_insns.
     virtual void count_instructions() = 0;
+    /// Do blocks compiled from now on run while no other vCPU does? Their atomic operations are not locked then.
+    virtual void one_vcpu(bool alone) = 0;
     /// Emits entry/exit thunks and slow-path thunks into `buffer`; returns the bytes used.
     virtual std::size_t emit_thunks(CodeBuffer buffer) = 0;
     /// Compiles one block; nullopt when it does not fit in the buffer.
@@ -118,6 +121,7 @@ struct TranslationBlock {
     std::uint32_t mode = 0;
     std::uint16_t byte_length = 0;
     bool valid = true;
+    bool hot = false;                ///< translated for the second time
     std::uint16_t guest_insns = 0;
     const std::uint8_t *entry = nullptr;
     std::uint32_t code_size = 0;

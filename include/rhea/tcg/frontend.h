@@ -61,6 +61,7 @@ struct FetchWindow {
     const std::uint8_t *page = nullptr;      ///< host pointer to the page that holds pc
     const std::uint8_t *next_page = nullptr; ///< the linear next page, or null when it may not be fetched from
     std::uint16_t page_offset = 0;           ///< of pc
+    bool hot = false;                        ///< the block runs often: a loop to its own head is to be unrolled
 };
 
 /// Why translation stopped before the first instruction was complete.

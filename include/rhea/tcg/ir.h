@@ -94,6 +94,7 @@ struct Block {
     std::uint16_t page_offset = 0;   ///< entry offset in the page
     std::uint16_t byte_length = 0;   ///< guest bytes covered from page_offset on (may reach over the page end by < 16)
     bool crosses_page = false;       ///< one instruction that crosses into the next page
+    bool hot = false;                ///< translated for the second time: loops to its head are not counted any more
     std::vector<std::uint32_t> scratch; ///< working storage of passes, kept for its capacity
 
     void clear(); ///< empties everything; keeps capacity

@@ -99,6 +99,9 @@ enum class FlagsKind : std::uint8_t {
 };
 /// In cc_op: the carry is bit 0 of cc_src2, whatever the kind says. Only with kinds that leave cc_src2 alone (to kLogic).
 inline constexpr std::uint32_t kCarryOverride = 0x80;
+/// In cc_op: OF is bit 1 of cc_src2 (and CF bit 0), whatever the kind says: behind rotates. With kinds to kLogic together with
+/// kCarryOverride; with kInc and kDec, whose carry lies in cc_src2 anyway, alone.
+inline constexpr std::uint32_t kOverflowOverride = 0x100;
 constexpr std::uint32_t cc_op(FlagsKind kind, unsigned bytes) {
     return static_cast<std::uint32_t>(kind) * 4 + (bytes == 8 ? 3 : bytes == 4 ? 2 : bytes == 2 ? 1 : 0);
 }
@@ -140,6 +143,9 @@ struct VcpuCold {
     std::uint64_t vcpu = 0;            ///< the accel/tcg vCPU object
     std::uint32_t requests = 0;        ///< not 0: the run loop has something to look at. Other threads write it (atomic_ref)
     static constexpr unsigned kMaxHelpers = 256;
+    static constexpr unsigned kLoopHeats = 256;
+    static constexpr std::uint32_t kLoopHeat = 1u << 20; ///< a turn adds so much: one in 4,096 carries
+    std::uint32_t loop_heat[kLoopHeats] = {}; ///< turns of loops to their own block's head, by page offset
     std::uint64_t stat_insns = 0;      ///< guest instructions that ran, where CodeGenerator::count_instructions was asked for
     std::uint64_t stat_helper_calls[kMaxHelpers] = {}; ///< by helper; those beyond share the last one
     std::uint64_t stat_slow_loads = 0, stat_slow_stores = 0, stat_jump_misses = 0, stat_victims = 0;

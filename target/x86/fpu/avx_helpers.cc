@@ -5,6 +5,7 @@
 #include "target/x86/helpers.h"
 #include "target/x86/linear_memory.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace rhea::target::x86 {
@@ -36,6 +37,48 @@ private:
 std::uint64_t wrapped(const Cpu &cpu, std::uint64_t linear) { return cpu.code64() ? linear : linear & 0xffffffff; }
 
 unsigned count_of(const AvxAccess &access) { return (access.wide != 0 ? 32u : 16u) / access.element; }
+
+/// The whole gather, where the window's TLB has the pages of all elements: nothing has changed when it says no.
+template <class Element, class Index>
+bool gather_known(CpuState &state, const AvxAccess &access, std::uint64_t base) {
+    constexpr unsigned kWidest = std::max(sizeof(Element), sizeof(Index));
+    const unsigned count = (access.wide != 0 ? 32u : 16u) / kWidest;
+    if (state.cold.window == 0) {
+        return false;
+    }
+    auto *data = reinterpret_cast<std::uint8_t *>(state.xmm[access.data & 15].lane);
+    auto *mask = reinterpret_cast<std::uint8_t *>(state.xmm[access.mask & 15].lane);
+    const auto *index = reinterpret_cast<const std::uint8_t *>(state.xmm[access.index & 15].lane);
+    Element found[32 / sizeof(Element)] = {};
+    std::memcpy(found, data, count * sizeof(Element));
+    for (unsigned n = 0; n < count; n++) {
+        Element wanted;
+        Index i;
+        std::memcpy(&wanted, mask + n * sizeof(Element), sizeof wanted);
+        std::memcpy(&i, index + n * sizeof(Index), sizeof i);
+        if (wanted >= 0) {
+            continue;
+        }
+        const std::uint64_t linear = base + (static_cast<std::uint64_t>(std::int64_t{i}) << access.scale);
+        const std::uint8_t *host = window_read_pointer(state, linear, sizeof(Element));
+        if (host == nullptr) {
+            return false;
+        }
+        std::memcpy(&found[n], host, sizeof(Element));
+    }
+    std::memcpy(data, found, 32);
+    std::memset(mask, 0, 32);
+    return true;
+}
+
+bool gather_known(CpuState &state, const AvxAccess &access, std::uint64_t base) {
+    if (access.element == 4) {
+        return access.index_size == 4 ? gather_known<std::int32_t, std::int32_t>(state, access, base)
+                                      : gather_known<std::int32_t, std::int64_t>(state, access, base);
+    }
+    return access.index_size == 4 ? gather_known<std::int64_t, std::int32_t>(state, access, base)
+                                  : gather_known<std::int64_t, std::int64_t>(state, access, base);
+}
 
 } // namespace
 
@@ -77,6 +120,10 @@ std::uint64_t helper_avx_mask_store(CpuState *state, std::uint64_t a, std::uint6
 }
 
 std::uint64_t helper_avx_gather(CpuState *state, std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+    const AvxAccess what = AvxAccess::unpack(b);
+    if (Cpu::of(state).code64() && (what.address & 15) == 8 && gather_known(*state, what, a + c)) {
+        return 0;
+    }
     return guarded(state, [&](Cpu &cpu) -> std::uint64_t {
         const AvxAccess access = AvxAccess::unpack(b);
         const unsigned size = access.element;

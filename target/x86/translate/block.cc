@@ -9,6 +9,8 @@ namespace rhea::target::x86 {
 namespace {
 
 constexpr std::int32_t kPageBytes = 4096;
+/// Of a loop so many instructions, and turns, may follow one another.
+constexpr unsigned kUnrolledInsns = 64, kUnrolledTurns = 8;
 
 class BlockTranslator {
 public:
@@ -19,6 +21,9 @@ public:
         const std::int32_t start = fetch_.page_offset;
         t_.offset = start;
         for (unsigned count = 0;; count++) {
+            if (fetch_.hot) {
+                t_.may_unroll(std::clamp(kUnrolledInsns / (count + 1), 1u, kUnrolledTurns));
+            }
             const DecodeStatus status = fetch_insn(count == 0);
             if (status == DecodeStatus::kMoreBytes) {
                 if (count == 0) {
@@ -28,16 +33,18 @@ public:
                 break;
             }
             translate_insn(status);
-            block_.byte_length = static_cast<std::uint16_t>(t_.next - start);
+            block_.byte_length = std::max(block_.byte_length, static_cast<std::uint16_t>(t_.next - start));
             block_.crosses_page = t_.next > kPageBytes;
             if (t_.ended()) {
                 break;
             }
-            if (t_.next >= kPageBytes || (count + 1 >= max_insns && !t_.wants_next())) {
-                t_.leave_direct(t_.next);
+            const std::int32_t head = t_.take_head();
+            const std::int32_t next = head < 0 ? t_.next : head;
+            if (next >= kPageBytes || (count + 1 >= max_insns && !t_.wants_next())) {
+                t_.leave_direct(next);
                 break;
             }
-            t_.offset = t_.next;
+            t_.offset = next;
         }
         return tcg::TranslateStatus::kOk;
     }

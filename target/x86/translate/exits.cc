@@ -99,9 +99,23 @@ ValueId Translator::target_linear(std::int64_t relative) {
     return linear_of_eip(eip);
 }
 
+/// Does another turn of the loop follow here, instead of a jump to the block's head?
+bool Translator::unrolls(std::int64_t target) {
+    if (turns_ <= 1 || target != b.block().page_offset || next > kPageBytes) {
+        return false;
+    }
+    unrolling_ = true;
+    turns_--;
+    goes_on_at_ = static_cast<std::int32_t>(target);
+    return true;
+}
+
 void Translator::jump_to(std::int64_t relative, tcg::JumpKind kind) {
     const std::int64_t target = target_of(relative);
     const bool in_page = target >= 0 && target < kPageBytes;
+    if (!single() && direct_target(target) && kind == tcg::JumpKind::kJump && unrolls(target)) {
+        return;
+    }
     if (direct_target(target) && (in_page || kind == tcg::JumpKind::kJump)) {
         leave_direct(static_cast<std::int32_t>(target));
     } else {
@@ -128,6 +142,11 @@ void Translator::jump_eip(ValueId eip, tcg::JumpKind kind) {
 void Translator::branch_cc(Cond cc, std::int64_t relative) {
     const std::int64_t target = target_of(relative);
     if (!single() && direct_target(target)) {
+        if (unrolls(target)) {
+            b.emit(Op::br_cc, Type::kNone, {b.flags()}, static_cast<std::uint16_t>(static_cast<unsigned>(cc) ^ 1u),
+                   static_cast<std::uint64_t>(std::int64_t{next}));
+            return;
+        }
         b.emit(Op::br_cc, Type::kNone, {b.flags()}, static_cast<std::uint16_t>(cc),
                static_cast<std::uint64_t>(target));
         return;
@@ -146,6 +165,11 @@ void Translator::branch_cc(Cond cc, std::int64_t relative) {
 void Translator::branch(ValueId taken, std::int64_t relative) {
     const std::int64_t target = target_of(relative);
     if (!single() && direct_target(target)) {
+        if (unrolls(target)) {
+            b.emit(Op::br_nz, Type::kNone, {b.xor_(taken, b.konst(Type::kI8, 1))}, 0,
+                   static_cast<std::uint64_t>(std::int64_t{next}));
+            return;
+        }
         b.emit(Op::br_nz, Type::kNone, {taken}, 0, static_cast<std::uint64_t>(target));
         return;
     }

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
 
 namespace rhea::target::x86 {
 
@@ -129,6 +130,12 @@ public:
     void check_cs_limit(ValueId eip);
     bool ended() const { return ended_; }
 
+    // ---- loops to the block's own head: in a hot block the first turns follow one another ----
+    /// From the block loop, before an instruction: how many turns there may be if it ends the first one.
+    void may_unroll(unsigned turns) { turns_ = unrolling_ ? turns_ : turns; }
+    /// Goes on with the head instead of `next`: where, or -1. Asked once an instruction.
+    std::int32_t take_head() { return std::exchange(goes_on_at_, -1); }
+
     // ---- STI, MOV SS: the next instruction belongs to this block ----
     void open_after_next() { sti_ = true; }
     void keep_together() { together_ = true; }
@@ -150,6 +157,7 @@ public:
 
 private:
     std::int64_t target_of(std::int64_t relative) const { return next + relative; }
+    bool unrolls(std::int64_t target);
     bool direct_target(std::int64_t target) const;
     void set_ended() { ended_ = true; }
 
@@ -162,6 +170,10 @@ private:
         std::int64_t disp = 0;
     };
     Sum sums_[2];
+
+    unsigned turns_ = 1; ///< left, with this one
+    bool unrolling_ = false;
+    std::int32_t goes_on_at_ = -1;
 
     const bool single_mode_;
     bool sti_ = false, after_sti_ = false, together_ = false, ended_ = false;

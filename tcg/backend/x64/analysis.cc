@@ -229,7 +229,13 @@ void Analysis::name_values() {
                 slot_values[slot] = i;
             break;
         }
-        case Op::set: slot_values[inst.aux] = vals[inst.args[0]].root; break;
+        case Op::set: {
+            const ValueId root = vals[inst.args[0]].root;
+            slot_values[inst.aux] = root;
+            if (vals[root].first_explicit == 0 && layout_->slots[inst.aux].gpr >= 0)
+                vals[root].first_explicit = i;
+            break;
+        }
         case Op::set_flags: flags = vals[inst.args[0]].root; break;
         case Op::v_from_i32:
         case Op::v_from_i64:
@@ -371,7 +377,8 @@ inline void Analysis::mark(ValueId v, std::uint32_t at, bool is_explicit) {
         }
         if (value.last_explicit == 0)
             value.last_explicit = at;
-        if (!value.lazy)
+        // What has been set to a pinned register is there, and needs no operands any more.
+        if (!value.lazy || (value.first_explicit != 0 && at > value.first_explicit))
             return;
         v = vals[block_->insts[v].args[0]].root;
     }

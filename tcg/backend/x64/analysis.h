@@ -36,7 +36,7 @@ struct Value {
     std::uint32_t last_explicit = 0; ///< last use that is more than keeping flags reachable
     std::uint32_t next_use = 0;      ///< during the backward pass: the nearest use so far
     std::uint32_t set_at = 0;        ///< index of the `set` that the hint is for
-    std::uint32_t first_explicit = 0; ///< flags: first consumer
+    std::uint32_t first_explicit = 0; ///< flags: first consumer; others: first `set` to a pinned integer register
     std::uint32_t references = 0;    ///< arguments that name it
     FlagMask marked = 0;             ///< flags: parts whose operands have been marked
     FlagMask needed = 0;             ///< flags: what consumers look at
@@ -110,6 +110,7 @@ private:
         bool left_since = false;     ///< the block may have been left since the group's first access
     };
     void settle_vector_moves();
+    ValueId without_constants(ValueId value, std::int64_t &offset) const;
     Base base_of(ValueId address, std::int64_t &offset) const;
     void join_group(ValueId i, const Inst &inst);
     void close_groups() { open_count_ = 0; }

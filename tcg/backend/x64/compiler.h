@@ -38,9 +38,10 @@ struct FlagsPlan {
         kInState,
         kTriple,
         kPatchCarry, ///< the state's flags with another carry
+        kPatchRotate, ///< the state's flags with carry and overflow of a rotate
         kDescriptor,
     };
-    enum class Source2 : std::uint8_t { kNone, kImmediate, kCarry };
+    enum class Source2 : std::uint8_t { kNone, kImmediate, kCarry, kRotate };
     Kind kind = Kind::kInState;
     Source2 source2 = Source2::kNone;
     bool has_and = false;    ///< dst is dst & and_with
@@ -48,7 +49,7 @@ struct FlagsPlan {
     std::uint8_t shift_mask = 31;
     std::uint32_t cc = 0, shift_cc = 0;
     Loc dst, src, and_with, shift_a, shift_n;
-    CarryPlan carry;
+    CarryPlan carry;             ///< kRotate, kPatchRotate: bit `index` of a; OF is that and the bit below, exclusively
     std::uint64_t immediate = 0;
     std::uint32_t desc_begin = 0, desc_end = 0; ///< in desc_bytes_
     bool nothing() const { return kind == Kind::kInState && !has_shift; }
@@ -64,6 +65,8 @@ public:
     static constexpr unsigned kHeaderBytes = 13;
     /// See CodeGenerator::count_instructions.
     void count_instructions() { count_ = true; }
+    /// See CodeGenerator::one_vcpu.
+    void one_vcpu(bool alone) { one_vcpu_ = alone; }
 
 private:
     friend struct VectorEmitters;
@@ -168,6 +171,7 @@ private:
     Loc demote(ValueId v);
     void evict_slot(Slot slot);         ///< values that lie in the slot's memory
     void relocate(ValueId v);
+    void spill_carry(ValueId f);
     void bind(ValueId v, Gpr r);
     void unbind(ValueId v);
     Gpr use_gpr(ValueId v);             ///< the value in a register; upper bits are anything
@@ -196,6 +200,8 @@ private:
     // ---- emit_flags.cc, flags_plan.cc
     void clobber();                     ///< the host's flags are about to change
     void save_carry();                  ///< of flags that could not be recomputed; host's flags stay
+    /// In bit 0 of the flags value's register or in a spill slot.
+    static bool carry_kept(const Value &value) { return value.place == Place::kGpr || value.carry_spill >= 0; }
     void produced(ValueId i, FlagMask mask = kAllFlags);
     bool wants_flags(ValueId i);
     Cond provide_cond(ValueId f, Cond cc);
@@ -214,8 +220,11 @@ private:
     void store_state_carry();
     void store_triple(const FlagsPlan &plan);
     void patch_state_carry(const CarryPlan &carry);
+    void patch_state_rotate(const CarryPlan &carry);
     Gpr carry_in_gpr(const CarryPlan &carry);
+    Gpr rotate_in_gpr(const CarryPlan &carry);
     FlagsPlan plan_bit(ValueId f);
+    FlagsPlan plan_rotate(ValueId f);
     FlagsPlan plan_shift(ValueId f);
     FlagsPlan plan_descriptor(ValueId f);
     void store_flags_now();             ///< current flags to the state, inline
@@ -313,6 +322,7 @@ private:
     bool failed_ = false;
     bool count_ = false;                ///< guest instructions are counted
     bool count_due_ = false;            ///< at the next insn_start
+    bool one_vcpu_ = false;             ///< atomic operations need no LOCK
     bool cold_mode_ = false;
     std::uint32_t cold_free_ = 0;       ///< scratch registers that cold code may use
     std::uint32_t cold_keep_ = 0;       ///< and what they must leave alone in any case

@@ -24,6 +24,10 @@ void BlockCompiler::spill_across_call(std::uint16_t flags) {
             value.place = Place::kConst;
             return;
         }
+        if (type_of(v) == Type::kFlags) {
+            spill_carry(v);
+            return;
+        }
         const Gpr r = gpr(value.reg);
         if (value.spill < 0) {
             value.spill = static_cast<std::int8_t>(alloc_spill(v));

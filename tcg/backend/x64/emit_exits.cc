@@ -47,12 +47,19 @@ void BlockCompiler::emit_leave(std::int64_t page_offset, const FlagsPlan &plan, 
     const auto offset = static_cast<std::int32_t>(page_offset);
     const bool in_page = page_offset >= 0 && page_offset < 4096;
     const bool self = in_page && page_offset == block_->page_offset && !block_->crosses_page;
-    Label leave;
+    const bool counted = self && poll && !block_->hot;
+    Label leave, hot;
     if (poll)
         emit_poll(leave);
     if (self) {
         if (analysis_.entry_flags_used)
             emit_store_flags(plan);
+        if (counted) {
+            const auto heat = static_cast<std::int32_t>(page_offset % VcpuCold::kLoopHeats * sizeof(std::uint32_t));
+            a().add(4, state_mem(layout_.cold(offsetof(VcpuCold, loop_heat)) + heat),
+                    static_cast<std::int32_t>(VcpuCold::kLoopHeat));
+            a().jcc(Cond::kB, hot);
+        }
         a().jmp(head_);
     } else if (in_page) {
         const std::size_t exit = new_exit(page_offset);
@@ -78,6 +85,14 @@ void BlockCompiler::emit_leave(std::int64_t page_offset, const FlagsPlan &plan, 
         cold_free_ = kScratchMask & ~plan_mask(plan);
         emit_store_flags(plan);
         a().call(thunks_.exit_next_at);
+        a().word32(static_cast<std::uint32_t>(offset));
+    }
+    if (counted) {
+        a().bind(hot);
+        cold_free_ = kScratchMask & ~plan_mask(plan);
+        if (!analysis_.entry_flags_used)
+            emit_store_flags(plan);
+        a().call(thunks_.exit_hot);
         a().word32(static_cast<std::uint32_t>(offset));
     }
     cold_mode_ = false;

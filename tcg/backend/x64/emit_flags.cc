@@ -15,10 +15,16 @@ void BlockCompiler::save_carry() {
     if (f == kNoValue)
         return;
     Value &value = val(f);
-    if (hard_flags(inst(f).op) && value.carry_needed && live(f) && value.carry_spill < 0) {
-        value.carry_spill = static_cast<std::int8_t>(alloc_spill(f));
-        a().setcc(Cond::kB, state_mem(layout_.spill(static_cast<unsigned>(value.carry_spill))));
+    if (!hard_flags(inst(f).op) || !value.carry_needed || !live(f) || carry_kept(value))
+        return;
+    Gpr r;
+    if (!cold_mode_ && free_gpr(r)) {
+        a().setcc(Cond::kB, r);
+        bind(f, r);
+        return;
     }
+    value.carry_spill = static_cast<std::int8_t>(alloc_spill(f));
+    a().setcc(Cond::kB, state_mem(layout_.spill(static_cast<unsigned>(value.carry_spill))));
 }
 
 /// The instruction just emitted for i left these flags of its flags value in the host's.
@@ -204,7 +210,7 @@ Cond BlockCompiler::provide_cond_unlocked(ValueId f, Cond cc) {
     case Op::f_sbb:
         if (within(kZsp))
             return test_result();
-        if (mask == kCF && value.carry_spill >= 0) {
+        if (mask == kCF && carry_kept(value)) {
             provide_carry(f);
             return cc;
         }
@@ -299,6 +305,11 @@ CarryPlan BlockCompiler::plan_carry(ValueId f) {
         plan.kind = Kind::kConstant;
         plan.index = carry;
     };
+    if (value.place == Place::kGpr) {
+        lock(gpr(value.reg));
+        bit_of(Loc::of(gpr(value.reg)), 0);
+        return plan;
+    }
     if (value.carry_spill >= 0) {
         bit_of(Loc::mem(layout_.spill(static_cast<unsigned>(value.carry_spill))), 0);
         return plan;
@@ -373,9 +384,15 @@ void BlockCompiler::emit_carry(const CarryPlan &plan) {
             a().clc();
         break;
     case CarryPlan::Kind::kBit:
-        if (plan.a.kind == Loc::Kind::kGpr)
+        if (plan.a.kind == Loc::Kind::kGpr) {
             a().bt(plan.index >= 32 ? 8 : 4, plan.a.gpr, unsigned{plan.index});
-        else
+        } else if (plan.index < 8 && !cold_mode_) {
+            // What SETC stored is forwarded to a load of one byte only.
+            const Gpr t = temp();
+            a().movzx(1, t, mem_of(plan.a));
+            a().bt(4, t, unsigned{plan.index});
+            drop_temp(t);
+        } else
             a().bt(plan.index >= 32 ? 8 : 4, mem_of(plan.a), unsigned{plan.index});
         break;
     case CarryPlan::Kind::kBelow: compare_loc(Alu::cmp, plan.bytes, plan.a, plan.b); break;
@@ -399,14 +416,14 @@ void BlockCompiler::emit_carry(const CarryPlan &plan) {
 }
 
 /// CF of the host := carry of the state's flags. Behind inc and dec, as at the head of a loop over the digits of a long
-/// number, it lies there by itself; else C++ works it out.
+/// number, it lies there by itself; else a thunk works it out.
 void BlockCompiler::emit_state_carry() {
     clobber();
     const Gpr t = temp();
     const std::size_t cold = push_cold([](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
-        c.a().call(c.thunks_.flags_to_raw);
-        c.a().bt(4, state_mem(Layout::head(offsetof(VcpuHead, cc_dst))), 0u);
+        c.a().call(c.thunks_.carry_to_src2);
+        c.a().bt(4, state_mem(Layout::head(offsetof(VcpuHead, cc_src2))), 0u);
         c.a().jmp(self.back);
     });
     a().mov(4, t, state_mem(Layout::head(offsetof(VcpuHead, cc_op))));
@@ -456,7 +473,7 @@ void BlockCompiler::emit_f_logic(ValueId i) { emit_f_cmp(i); }
 /// The carry of these is in the host's flags or kept: the way back to it would be long.
 void BlockCompiler::emit_f_adc(ValueId i) {
     Value &value = val(i);
-    if (host_.value == i || !value.carry_needed || value.carry_spill >= 0)
+    if (host_.value == i || !value.carry_needed || carry_kept(value))
         return;
     clobber();
     recompute_hard(i);

@@ -38,6 +38,25 @@ FlagsPlan BlockCompiler::plan_bit(ValueId f) {
     return plan;
 }
 
+/// A rotate by a constant: an older value's triple with another carry and overflow.
+FlagsPlan BlockCompiler::plan_rotate(ValueId f) {
+    const CarryPlan carry = plan_carry(f);
+    if (carry.kind != CarryPlan::Kind::kBit)
+        return plan_descriptor(f);
+    FlagsPlan plan = plan_flags(inst(f).args[2]);
+    if (plan.nothing()) {
+        plan.kind = FlagsPlan::Kind::kPatchRotate;
+    } else if (plan.kind == FlagsPlan::Kind::kTriple && !plan.has_shift && plan.source2 == FlagsPlan::Source2::kNone &&
+               plan.cc < cc_op(FlagsKind::kAdc, 1)) {
+        plan.cc |= kCarryOverride | kOverflowOverride;
+        plan.source2 = FlagsPlan::Source2::kRotate;
+    } else {
+        return plan_descriptor(f);
+    }
+    plan.carry = carry;
+    return plan;
+}
+
 /// A shift by a variable: an older value's triple, then its own unless the count is 0.
 FlagsPlan BlockCompiler::plan_shift(ValueId f) {
     const Inst &flags = inst(f);
@@ -134,6 +153,8 @@ FlagsPlan BlockCompiler::plan_flags(ValueId f) {
         break;
     }
     case Op::f_bit: return plan_bit(f);
+    case Op::f_rol:
+    case Op::f_ror: return plan_rotate(f);
     case Op::f_mulo: simple(FlagsKind::kMulO, 2); break;
     default: descriptor(); break;
     }
@@ -154,6 +175,7 @@ void BlockCompiler::emit_store_flags(const FlagsPlan &plan) {
     case FlagsPlan::Kind::kInState: break;
     case FlagsPlan::Kind::kTriple: store_triple(plan); break;
     case FlagsPlan::Kind::kPatchCarry: patch_state_carry(plan.carry); break;
+    case FlagsPlan::Kind::kPatchRotate: patch_state_rotate(plan.carry); break;
     case FlagsPlan::Kind::kDescriptor:
         a().call(thunks_.evaluate_flags);
         a().byte(Thunks::kToState);
@@ -192,23 +214,81 @@ Gpr BlockCompiler::carry_in_gpr(const CarryPlan &carry) {
     return t;
 }
 
+/// A rotate's carry in bit 0 and its overflow in bit 1 of a temporary: carry.a has the carry at bit `index`, and what makes
+/// OF in the bit below.
+Gpr BlockCompiler::rotate_in_gpr(const CarryPlan &carry) {
+    const unsigned bytes = carry.bytes;
+    const Gpr t = temp();
+    load_loc(t, carry.a, bytes);
+    if (bytes < 4)
+        a().movzx(bytes, t, t);
+    const unsigned size = bytes == 8 ? 8 : 4;
+    // Both bits to 1 and 0: CF and the other one.
+    if (carry.index > 1)
+        a().shift(Shift::shr, size, t, carry.index - 1u);
+    const Gpr u = temp();
+    if (carry.index == 0) { // the bit below is the highest one
+        a().mov(size, u, t);
+        a().shift(Shift::shr, size, u, bytes * 8u - 1);
+        a().xor_(4, u, t);
+    } else {
+        a().mov(4, u, t);
+        a().shift(Shift::shr, 4, u, 1);
+        a().xor_(4, t, u);
+        a().xchg(8, t, u);
+    }
+    a().and_(4, t, 1);
+    a().and_(4, u, 1);
+    a().lea(4, t, ptr(t, u, 2));
+    drop_temp(u);
+    return t;
+}
+
 /// The state's flags stay but for the carry: inline where the triple has room for it.
 void BlockCompiler::patch_state_carry(const CarryPlan &carry) {
     const Mem op = head_mem(offsetof(VcpuHead, cc_op));
     const Gpr t = carry_in_gpr(carry);
     const Gpr u = temp();
-    Label room, there;
+    Label room, there, make_room;
     a().mov(4, u, op);
     a().cmp(4, u, static_cast<std::int32_t>(cc_op(FlagsKind::kAdc, 1)));
     a().jcc(Cond::kB, room, Reach::kShort);
+    a().cmp(4, u, static_cast<std::int32_t>(kOverflowOverride));
+    a().jcc(Cond::kAE, make_room, Reach::kShort);
     a().cmp(4, u, static_cast<std::int32_t>(kCarryOverride));
     a().jcc(Cond::kAE, there, Reach::kShort);
     a().sub(4, u, static_cast<std::int32_t>(cc_op(FlagsKind::kInc, 1)));
     a().cmp(4, u, static_cast<std::int32_t>(cc_op(FlagsKind::kDec, 8) - cc_op(FlagsKind::kInc, 1)));
     a().jcc(Cond::kBE, there, Reach::kShort);
+    a().bind(make_room);
     a().call(thunks_.flags_to_raw);
     a().bind(room);
     a().or_(4, op, static_cast<std::int32_t>(kCarryOverride));
+    a().bind(there);
+    a().mov(8, head_mem(offsetof(VcpuHead, cc_src2)), t);
+    drop_temp(u);
+    drop_temp(t);
+}
+
+/// The same for carry and overflow.
+void BlockCompiler::patch_state_rotate(const CarryPlan &carry) {
+    const Mem op = head_mem(offsetof(VcpuHead, cc_op));
+    const Gpr t = rotate_in_gpr(carry);
+    const Gpr u = temp();
+    Label room, counter, there;
+    a().mov(4, u, op);
+    a().and_(4, u, static_cast<std::int32_t>(~(kCarryOverride | kOverflowOverride)));
+    a().cmp(4, u, static_cast<std::int32_t>(cc_op(FlagsKind::kAdc, 1)));
+    a().jcc(Cond::kB, room, Reach::kShort);
+    a().sub(4, u, static_cast<std::int32_t>(cc_op(FlagsKind::kInc, 1)));
+    a().cmp(4, u, static_cast<std::int32_t>(cc_op(FlagsKind::kDec, 8) - cc_op(FlagsKind::kInc, 1)));
+    a().jcc(Cond::kBE, counter, Reach::kShort);
+    a().call(thunks_.flags_to_raw);
+    a().bind(room);
+    a().or_(4, op, static_cast<std::int32_t>(kCarryOverride | kOverflowOverride));
+    a().jmp(there, Reach::kShort);
+    a().bind(counter);
+    a().or_(4, op, static_cast<std::int32_t>(kOverflowOverride));
     a().bind(there);
     a().mov(8, head_mem(offsetof(VcpuHead, cc_src2)), t);
     drop_temp(u);
@@ -238,12 +318,12 @@ void BlockCompiler::store_triple(const FlagsPlan &plan) {
         a().mov(8, state_mem(source2), static_cast<std::int32_t>(plan.immediate));
     } else if (plan.source2 == FlagsPlan::Source2::kCarry && plan.carry.kind == CarryPlan::Kind::kConstant) {
         a().mov(8, state_mem(source2), plan.carry.index);
-    } else if (plan.source2 == FlagsPlan::Source2::kCarry && !from_state) {
+    } else if ((plan.source2 == FlagsPlan::Source2::kCarry && !from_state) || plan.source2 == FlagsPlan::Source2::kRotate) {
         if (cold_mode_)
             cold_free_ |= (mask_of(plan.dst) | mask_of(plan.src)) & kScratchMask &
                           ~(mask_of(plan.carry.a) | mask_of(plan.carry.b) | mask_of(plan.shift_a) |
                             mask_of(plan.shift_n) | cold_keep_);
-        const Gpr t = carry_in_gpr(plan.carry);
+        const Gpr t = plan.source2 == FlagsPlan::Source2::kRotate ? rotate_in_gpr(plan.carry) : carry_in_gpr(plan.carry);
         a().mov(8, state_mem(source2), t);
         drop_temp(t);
     }
@@ -298,6 +378,11 @@ void BlockCompiler::store_flags_now() {
 void BlockCompiler::describe_carry(ValueId f, DescWriter &out) {
     f = analysis_.carry_source(f);
     const Value &value = val(f);
+    if (value.place == Place::kGpr) {
+        out.kind(DescKind::kCarry);
+        out.loc(Loc::of(gpr(value.reg)));
+        return;
+    }
     if (value.carry_spill >= 0) {
         out.kind(DescKind::kCarry);
         out.loc(Loc::mem(layout_.spill(static_cast<unsigned>(value.carry_spill))));

@@ -42,6 +42,7 @@ public:
           compiler_(layout_, thunks_, guest_) {}
 
     void count_instructions() override { compiler_.count_instructions(); }
+    void one_vcpu(bool alone) override { compiler_.one_vcpu(alone); }
 
     std::size_t emit_thunks(CodeBuffer buffer) override {
         to_write_ = buffer.write - buffer.exec;

@@ -127,12 +127,24 @@ void BlockCompiler::unbind(ValueId v) {
     value.place = inst(v).op == Op::konst ? Place::kConst : Place::kNone;
 }
 
+/// A flags value's carry leaves its register.
+void BlockCompiler::spill_carry(ValueId f) {
+    Value &value = val(f);
+    value.carry_spill = static_cast<std::int8_t>(alloc_spill(f));
+    a().mov(8, state_mem(layout_.spill(static_cast<unsigned>(value.carry_spill))), gpr(value.reg));
+    value.place = Place::kNone;
+}
+
 /// A live value loses its register: the cheapest other place.
 void BlockCompiler::relocate(ValueId v) {
     Value &value = val(v);
     const Gpr r = gpr(value.reg);
     if (inst(v).op == Op::konst) {
         value.place = Place::kConst;
+        return;
+    }
+    if (type_of(v) == Type::kFlags) {
+        spill_carry(v);
         return;
     }
     if (value.home != kNoSlot && slot_value_[value.home] == v) {

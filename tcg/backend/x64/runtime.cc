@@ -63,7 +63,10 @@ const std::uint8_t *evaluate_flags(const RuntimeContext *context, VcpuHead *stat
 
 void flags_to_raw(const RuntimeContext *, VcpuHead *state) { set_raw_flags(*state, compute_flags(*state)); }
 
-void carry_to_src2(const RuntimeContext *, VcpuHead *state) { state->cc_src2 = compute_flags(*state) & kCF; }
+void carry_to_src2(const RuntimeContext *context, VcpuHead *state) {
+    flags_to_raw(context, state);
+    state->cc_src2 = state->cc_dst & kCF;
+}
 
 void divide(const RuntimeContext *context, VcpuHead *state) {
     VcpuCold &cold = cold_of(context, state);

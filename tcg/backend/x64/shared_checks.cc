@@ -31,24 +31,36 @@ Analysis::Base Analysis::base_of(ValueId address, std::int64_t &offset) const {
         const Inst &inst = insts[v];
         if (inst.type != Type::kI64)
             break;
-        if (inst.op == Op::lea) {
-            offset += static_cast<std::int32_t>(inst.imm);
-            return {values[inst.args[0]].root, values[inst.args[1]].root, inst.aux};
+        const bool sum = inst.op == Op::lea || (inst.op == Op::add && insts[inst.args[1]].op != Op::konst);
+        if (sum) {
+            const unsigned scale = inst.op == Op::lea ? inst.aux : 0;
+            std::int64_t base = 0, index = 0;
+            const Base found{without_constants(inst.args[0], base), without_constants(inst.args[1], index), scale};
+            offset += base + (index << scale) + (inst.op == Op::lea ? static_cast<std::int32_t>(inst.imm) : 0);
+            return found;
         }
-        if (inst.op != Op::add && inst.op != Op::sub)
+        const ValueId before = v;
+        v = without_constants(v, offset);
+        if (v == before)
             break;
-        if (insts[inst.args[1]].op != Op::konst) {
-            if (inst.op == Op::add)
-                return {values[inst.args[0]].root, values[inst.args[1]].root, 0};
-            break;
-        }
+    }
+    return {v, kNoValue, 0};
+}
+
+/// What constants are added to, and their sum.
+ValueId Analysis::without_constants(ValueId value, std::int64_t &offset) const {
+    const Inst *const insts = block_->insts.data();
+    ValueId v = values[value].root;
+    for (;;) {
+        const Inst &inst = insts[v];
+        if (inst.type != Type::kI64 || (inst.op != Op::add && inst.op != Op::sub) || insts[inst.args[1]].op != Op::konst)
+            return v;
         const auto distance = static_cast<std::int64_t>(insts[inst.args[1]].imm);
         if (distance != static_cast<std::int32_t>(distance))
-            break;
+            return v;
         offset += inst.op == Op::add ? distance : -distance;
         v = values[inst.args[0]].root;
     }
-    return {v, kNoValue, 0};
 }
 
 void Analysis::note_exit() {

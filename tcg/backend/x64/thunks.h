@@ -29,6 +29,8 @@ struct Thunks {
     const std::uint8_t *exit_next = nullptr, *exit_state = nullptr;
     /// call, followed by an i32: leave kNext with pc = pc_page + it.
     const std::uint8_t *exit_next_at = nullptr;
+    /// call, followed by an i32: leave kHot with pc = pc_page + it.
+    const std::uint8_t *exit_hot = nullptr;
     /// call, followed by a u64 (ExitSlot address) and an i32 page offset: leave kChain.
     const std::uint8_t *exit_chain = nullptr;
     /// jmp: leave kNext, r10 = linear pc.
@@ -46,7 +48,7 @@ struct Thunks {
     /// call, followed by u8 destination (spill slot, or kToState) and a descriptor.
     const std::uint8_t *evaluate_flags = nullptr;
     static constexpr std::uint8_t kToState = 0xff;
-    /// call: the state's flags become kRaw; only their carry goes to cc_src2.
+    /// call: the state's flags become kRaw; their carry goes to bit 0 of cc_src2 (they stay what they are).
     const std::uint8_t *flags_to_raw = nullptr, *carry_to_src2 = nullptr;
     /// call: kArgSpill high half, next low half, kDataSpill divisor, kDataSpill + 2: bytes | signed << 8 | vector << 16.
     /// Returns quotient and remainder in kArgSpill and the next.

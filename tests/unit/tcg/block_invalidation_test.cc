@@ -11,6 +11,7 @@ namespace {
 /// Patches and retires nothing real; counts.
 class NoGenerator final : public CodeGenerator {
 public:
+    void one_vcpu(bool) override {}
     void count_instructions() override {}
     std::size_t emit_thunks(CodeBuffer) override { return 0; }
     bool compile(const ir::Block &, CodeBuffer, CompiledCode &) override { return false; }

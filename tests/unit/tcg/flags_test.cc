@@ -30,6 +30,19 @@ TEST(LazyFlags, RawKeepsTheSixBits) {
     EXPECT_EQ(compute_flags(head), kCF);
 }
 
+TEST(LazyFlags, OverridesReplaceCarryAndOverflow) {
+    const std::uint32_t both = kCarryOverride | kOverflowOverride;
+    for (std::uint64_t bits = 0; bits < 4; ++bits) {
+        const std::uint32_t want = (bits & 1 ? kCF : 0) | (bits & 2 ? kOF : 0);
+        const std::uint32_t zero = kZF | kPF;
+        EXPECT_EQ(compute_flags(cc_op(FlagsKind::kLogic, 4) | both, 0, 0, bits), zero | want);
+        EXPECT_EQ(compute_flags(cc_op(FlagsKind::kRaw, 4) | both, kArithFlags, 0, bits),
+                  (kArithFlags & ~(kCF | kOF)) | want);
+        EXPECT_EQ(compute_flags(cc_op(FlagsKind::kDec, 8) | kOverflowOverride, 0, 0, bits),
+                  zero | want);
+    }
+}
+
 TEST(LazyFlags, GarbageAboveTheWidthDoesNotMatter) {
     Random random(3);
     for (unsigned kind = 1; kind <= static_cast<unsigned>(FlagsKind::kSar); ++kind) {

@@ -47,6 +47,56 @@ TEST_F(X86Translate, LoopRunsToItsBranch) {
     EXPECT_EQ(cpu_.reg(kRcx), 2u);
 }
 
+TEST_F(X86Translate, AHotLoopIsUnrolled) {
+    cpu_.hot = true;
+    cpu_.reg(kRcx) = 20;
+    // add rax, rcx; dec rcx; jnz -8: turns follow one another until there are 64 instructions or 8 turns
+    const std::initializer_list<int> loop = {0x48, 0x01, 0xc8, 0x48, 0xff, 0xc9, 0x75, 0xf8, 0x90, 0xc3};
+    EXPECT_EQ(run(loop), CodeExit::kNext);
+    EXPECT_EQ(block_.byte_length, 8u + 2); // nop and ret behind the loop
+    EXPECT_EQ(block_.insns.size(), 8u * 3 + 2);
+    EXPECT_EQ(pc_offset(), 0x100u);
+    EXPECT_EQ(cpu_.reg(kRcx), 12u);
+    EXPECT_EQ(cpu_.reg(kRax), 20u + 19 + 18 + 17 + 16 + 15 + 14 + 13);
+    // Its end may come in any turn.
+    for (unsigned turns = 1; turns <= 8; turns++) {
+        cpu_.reg(kRcx) = turns;
+        cpu_.reg(kRax) = 0;
+        *reinterpret_cast<std::uint64_t *>(data_ + 512) = 0x1234;
+        cpu_.reg(kRsp) = reinterpret_cast<std::uintptr_t>(data_ + 512);
+        run(loop);
+        EXPECT_EQ(cpu_.reg(kRax), turns * (turns + 1) / 2);
+        if (turns < 8) {
+            EXPECT_EQ(pc_offset(), 0x108u);
+            EXPECT_TRUE(cpu_.flags() & tcg::kZF);
+        } else {
+            EXPECT_EQ(cpu_.state().head.pc, 0x1234u); // fell out of the last turn, to the ret
+        }
+    }
+}
+
+TEST_F(X86Translate, HotLoopsEndOtherwiseToo) {
+    cpu_.hot = true;
+    cpu_.reg(kRcx) = 5;
+    // jrcxz +4; dec ecx; jmp -6
+    EXPECT_EQ(run({0xe3, 0x04, 0xff, 0xc9, 0xeb, 0xfa}), CodeExit::kNext);
+    EXPECT_EQ(pc_offset(), 0x106u);
+    EXPECT_EQ(cpu_.reg(kRcx), 0u);
+    // loop to itself: eight turns
+    cpu_.reg(kRcx) = 100;
+    run({0xe2, 0xfe});
+    EXPECT_EQ(pc_offset(), 0x100u);
+    EXPECT_EQ(cpu_.reg(kRcx), 92u);
+    // A jump to itself goes nowhere, but ends.
+    run({0xeb, 0xfe});
+    EXPECT_EQ(pc_offset(), 0x100u);
+    // No room for another turn among the instructions that there may be.
+    cpu_.reg(kRcx) = 100;
+    run({0xff, 0xc9, 0x75, 0xfc, 0xc3}, kUser64, 3);
+    EXPECT_EQ(pc_offset(), 0x102u);
+    EXPECT_EQ(cpu_.reg(kRcx), 98u);
+}
+
 TEST_F(X86Translate, BlockGoesOnBehindABranchNotTaken) {
     cpu_.set_flags(tcg::kZF);
     run({0x75, 0x10, 0x48, 0xff, 0xc0, 0xeb, 0x20}); // jnz; inc rax; jmp
@@ -180,8 +230,13 @@ TEST_F(X86Translate, AnyBytesGiveValidBlocks) {
         if (round % 2 == 0) {
             page_[0x100] = 0x0f;
         }
+        cpu_.hot = round % 3 == 0;
+        if (cpu_.hot) { // often a loop: jnz to the first instruction
+            page_[0x108] = 0x75;
+            page_[0x109] = 0xf6;
+        }
         const std::uint32_t mode = kModes[round % std::size(kModes)];
-        ASSERT_EQ(cpu_.translate(block_, page_ + 0x100, mode, 8), TranslateStatus::kOk);
+        ASSERT_EQ(cpu_.translate(block_, page_ + 0x100, mode, cpu_.hot ? 64 : 8), TranslateStatus::kOk);
         const std::string problem = tcg::ir::verify(block_, TestCpu::guest());
         ASSERT_EQ(problem, "") << tcg::ir::print(block_, TestCpu::guest());
     }

@@ -46,6 +46,7 @@ class CodeShape : public testing::Test {
         EXPECT_EQ(ir::verify(block, test_guest()), "");
         passes::run(block, test_guest());
         Jit jit(pins, 2);
+        jit.generator().one_vcpu(one_vcpu_);
         TranslationBlock* tb = jit.compile(block);
         if (!tb)
             return "does not compile";
@@ -62,6 +63,8 @@ class CodeShape : public testing::Test {
         b.set(dst, r);
         b.set_flags(flags == Op::f_logic ? b.emit(flags, Type::kI64, {r}) : b.emit(flags, Type::kI64, {r, y}));
     }
+
+    bool one_vcpu_ = false;
 };
 
 TEST_F(CodeShape, RegisterArithmeticIsOneInstruction) {
@@ -221,6 +224,22 @@ TEST_F(CodeShape, UnpinnedSlotsAreMemoryOperands) {
     EXPECT_EQ(code([](Builder& b) { arithmetic(b, Op::add, Op::f_add, kR0, b.get(kR5)); }, 3),
               "add rax, qword ptr [rbp - 0x14]\n");
     EXPECT_EQ(code([](Builder& b) { b.set(kR5, b.konst(Type::kI64, 7)); }, 3), "mov qword ptr [rbp - 0x14], 7\n");
+}
+
+TEST_F(CodeShape, OneVcpuNeedsNoLockButAtBarriersTowardsDevices) {
+    const auto contains = [this](Op op, std::uint64_t operand, const char* what) {
+        return code([=](Builder& b) {
+                   b.set(kR0, b.emit(op, Type::kI64, {b.get(kR3), b.konst(Type::kI64, operand)}));
+               }).find(what) != std::string::npos;
+    };
+    for (const bool alone : {false, true}) {
+        one_vcpu_ = alone;
+        for (const Op op : {Op::atomic_add, Op::atomic_and, Op::atomic_or, Op::atomic_xor})
+            EXPECT_EQ(contains(op, 5, "lock "), !alone) << static_cast<int>(op);
+        for (const Op op : {Op::atomic_add, Op::atomic_or})
+            EXPECT_TRUE(contains(op, 0, "lock ")) << static_cast<int>(op);
+        EXPECT_TRUE(contains(Op::atomic_xchg, 5, "xchg qword ptr")); // locked without the prefix
+    }
 }
 
 }  // namespace

@@ -61,6 +61,37 @@ TEST_F(JitExit, ALoopToItsOwnHeadStaysInside) {
     EXPECT_TRUE(machine_.flags() & kZF);
 }
 
+TEST_F(JitExit, ALoopThatTurnsOftenIsWorthABetterTranslation) {
+    // dec r0; jnz head
+    const auto build = [](ir::Block& block) {
+        ir::Builder b(block, test_guest());
+        b.insn_start(0, 3);
+        const ValueId r = b.add_imm(b.get(kR0), -1);
+        b.set(kR0, r);
+        const ValueId f = b.emit(Op::f_logic, Type::kI64, {r});
+        b.set_flags(f);
+        b.insn_start(3, 2);
+        b.emit(Op::br_cc, Type::kNone, {f}, static_cast<std::uint16_t>(Cond::kNE), 0);
+        b.emit(Op::exit_direct, Type::kNone, {}, 0, 0x40);
+    };
+    ir::Block block;
+    build(block);
+    TranslationBlock* first = jit_.compile(block);
+    block.hot = true;
+    TranslationBlock* hot = jit_.compile(block);
+    ASSERT_TRUE(first && hot);
+    r(0) = 10000;
+    EXPECT_EQ(jit_.run(machine_, *first), CodeExit::kHot);
+    EXPECT_EQ(head().pc, kCodePage);
+    EXPECT_EQ(r(0), 10000u - 4096);
+    EXPECT_EQ(machine_.flags(), compute_flags(cc_op(FlagsKind::kLogic, 8), r(0), 0, 0));
+    EXPECT_EQ(jit_.run(machine_, *first), CodeExit::kHot); // counts anew
+    EXPECT_EQ(r(0), 10000u - 2 * 4096);
+    r(0) = 10000;
+    EXPECT_EQ(jit_.run(machine_, *hot), CodeExit::kChain);
+    EXPECT_EQ(r(0), 0u);
+}
+
 TEST_F(JitExit, ABackwardJumpLeavesWhenAsked) {
     TranslationBlock* tb = jit_.compile(countdown(0x40));
     ASSERT_TRUE(tb);

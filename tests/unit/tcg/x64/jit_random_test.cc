@@ -41,6 +41,7 @@ void run_seeds(Pins pins, std::uint64_t first, unsigned count, unsigned insns, b
     for (std::uint64_t seed = first; seed < first + count && failures < 3; ++seed) {
         ir::Block block;
         RandomBlock(block, seed, constants).build(insns);
+        jit.generator().one_vcpu(seed % 2 != 0);
         if (optimize)
             passes::run(block, guest);
         for (std::uint64_t state = 0; state < 2; ++state) {
