@@ -130,7 +130,9 @@ Task<Result<void>> FileNode::flush() {
     if (settings().no_flush)
         co_return Result<void>{};
     // After an error the host counts the lost pages as written, so that a second call would succeed: it must not.
-    const std::int64_t done = flush_failed_ ? -EIO : co_await context().fdatasync(fd_);
+    std::int64_t done = -EIO;
+    if (!flush_failed_)
+        done = co_await context().fdatasync(fd_);
     if (done < 0) {
         flush_failed_ = true;
         co_return failed(done, "flush");

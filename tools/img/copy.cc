@@ -121,7 +121,12 @@ Task<Result<void>> Copy::work(const Buffer& buffer) {
         if (plan_.rate) {
             co_await keep_to_rate(piece.length);
         }
-        done = plan_.compressed ? co_await write_compressed(piece, buffer) : co_await write(piece, buffer);
+        // No ?: here: gcc 12 runs both arms when they await.
+        if (plan_.compressed) {
+            done = co_await write_compressed(piece, buffer);
+        } else {
+            done = co_await write(piece, buffer);
+        }
     } else if (piece.kind == Piece::Kind::kZero) {
         done = co_await write_zeroes(piece.offset, piece.length);
     }
