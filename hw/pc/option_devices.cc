@@ -69,6 +69,15 @@ util::Result<void> PcMachine::build_option_devices() {
         if (auto device = add_option_device(*this, option, wire); !device)
             return util::fail(device.error());
     }
+    // -drive if=virtio: QEMU's way, a device of its own for each, behind those of -device.
+    for (const core::DriveOption &drive : config().drives) {
+        if (drive.interface != "virtio" || drive.cdrom)
+            continue;
+        core::DeviceOption option{.driver = "virtio-blk-pci", .properties = drive.properties};
+        option.properties.emplace_back("drive", drive.id);
+        if (auto device = add_option_device(*this, option, wire); !device)
+            return util::fail(device.error().within(fmt::format("drive '{}'", drive.id)));
+    }
     return {};
 }
 
