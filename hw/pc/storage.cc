@@ -17,6 +17,7 @@ struct DriveDevice {
 };
 constexpr DriveDevice kDriveDevices[] = {
     {"ide", "ide-hd", ""},
+    {"virtio", "virtio-blk-pci", ""},
 };
 
 util::Result<core::DeviceOption> device_for(const core::DriveOption &drive) {

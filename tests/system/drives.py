@@ -113,7 +113,7 @@ def check_interfaces(suite, folder):
     ask(talk, "info block virtio0", f"{disk}")
     talk.send("quit\n")
     suite.check(talk.wait() == 0, "quit with an IDE and a virtio disk")
-    suite.refused(["-drive", f"file={disk},format=raw,if=virtio,media=cdrom"], "no CD-ROM drives")
+    suite.refused(["-drive", f"file={disk},format=raw,if=virtio,media=cdrom"], "CD-ROM drives with if=virtio", "scsi-cd")
 
 
 def check_nothing_is_made_without_disks(suite, folder):
