@@ -12,7 +12,8 @@ Task<Result<void>> Image::make_l2_writable(std::uint64_t guest) {
     Result<void> done;
     if (index >= l1.size())
         done = co_await grow_l1(index + 1);
-    if (done && (l1[index] & kCopied) == 0) {
+    // An entry without a place has no table, whatever else it says.
+    if (done && ((l1[index] & kCopied) == 0 || (l1[index] & kOffsetMask) == 0)) {
         if ((l1[index] & kOffsetMask) != 0) {
             done = co_await copy_l2_table(index);
         } else {
