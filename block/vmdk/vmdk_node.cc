@@ -226,6 +226,8 @@ Task<Result<NodeInfo>> VmdkNode::info() {
     for (const VmdkPart &part : parts_) {
         extents += extents.empty() ? "{" : ", {";
         if (part.sparse && part.sparse->header().compressed())
+            info.takes_only_compressed = true;
+        if (part.sparse && part.sparse->header().compressed())
             extents += "\"compressed\": true, ";
         extents += fmt::format("\"virtual-size\": {}, \"filename\": {}, ", part.length, json_text(part.filename));
         if (part.sparse)

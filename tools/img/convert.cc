@@ -164,6 +164,10 @@ Result<int> run_convert(Run& run) {
     copy.length = plan.size;
     copy.workers = static_cast<unsigned>(*workers);
     copy.compressed = run.has("c");
+    auto asking = target->node().info();
+    if (const auto info = run.context().run(std::move(asking)); info && info->takes_only_compressed) {
+        copy.compressed = true;
+    }
     copy.out_of_order = run.has("W");
     copy.sparse_size = *sparse;
     copy.granularity = target->node().cluster_size();

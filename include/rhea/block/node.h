@@ -67,6 +67,7 @@ struct NodeInfo {
     std::optional<std::uint64_t> actual_size; ///< bytes that it takes on the host
     std::optional<std::uint64_t> cluster_size;
     bool dirty = false, encrypted = false, compressed = false;
+    bool takes_only_compressed = false; ///< whole clusters written with kCompressed, each once (streamOptimized VMDK)
     std::string backing_filename, full_backing_filename, backing_format;
     struct Snapshot {
         std::string id, name;
