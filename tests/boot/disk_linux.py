@@ -51,7 +51,7 @@ echo "guest: written $(md5sum </tmp/read)"
 """
 
 EXT4 = LOAD + """
-mke2fs -q -F -t ext4 -E nodiscard /dev/DISK && mkdir -p /mnt && mount -t ext4 /dev/DISK /mnt && echo "guest: mounted"
+/sbin/mke2fs -q -F -t ext4 -E nodiscard /dev/DISK && mkdir -p /mnt && mount -t ext4 /dev/DISK /mnt && echo "guest: mounted"
 dd if=/dev/urandom of=/tmp/seed bs=1M count=5 2>/dev/null
 for i in $(seq 1 100); do { echo $i; cat /tmp/seed; } >/mnt/file$i; done
 cd /mnt && md5sum file* >/tmp/sums && cd / && sync && umount /mnt && echo "guest: wrote $(wc -l </tmp/sums) files"
@@ -207,7 +207,8 @@ def main():
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     if mode is not pattern and not shutil.which("mke2fs"):
         raise Skip("mke2fs (Debian package e2fsprogs) is not installed")
-    need_drives(emulator, *(word.split(",")[0] for word in INTERFACES[interface][0] if word != "-device"))
+    words = INTERFACES[interface][0]
+    need_drives(emulator, *(value.split(",")[0] for option, value in zip(words[::2], words[1::2]) if option == "-device"))
     with tempfile.TemporaryDirectory(prefix="rhea-disk-") as folder:
         (none if interface == "none" else mode)(Bench(emulator, interface, rest, folder))
 
