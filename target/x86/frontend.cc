@@ -5,6 +5,7 @@
 #include "control.h"
 #include "cpu.h"
 #include "decode/features.h"
+#include "decode/model_features.h"
 #include "fault.h"
 #include "fpu/x87_guest.h"
 #include "helpers.h"
@@ -76,14 +77,6 @@ constexpr FeaturePair kFeaturePairs[] = {
     {CpuFeature::k_a3dnowprefetch, Feature::k3dnowPrefetch},
     {CpuFeature::k_lm, Feature::k3dnowPrefetch}, // APM vol. 3, PREFETCH: any processor with long mode
 };
-
-FeatureSet decoder_features(const CpuModel& model) {
-    FeatureSet set;
-    for (const FeaturePair& pair : kFeaturePairs)
-        if (model.has(pair.cpuid))
-            set.add(pair.decoder);
-    return set;
-}
 
 /// One x86 vCPU for the run loop. Everything but has_work() and tsc_now() in the vCPU's thread.
 class X86Frontend final : public tcg::GuestFrontend, public core::TscPort {
@@ -178,6 +171,14 @@ class X86Frontend final : public tcg::GuestFrontend, public core::TscPort {
 };
 
 }  // namespace
+
+FeatureSet decoder_features(const CpuModel& model) {
+    FeatureSet set;
+    for (const FeaturePair& pair : kFeaturePairs)
+        if (model.has(pair.cpuid))
+            set.add(pair.decoder);
+    return set;
+}
 
 std::unique_ptr<tcg::GuestFrontend> make_frontend(const CpuModel& model, unsigned index) {
     return std::make_unique<X86Frontend>(model, index);

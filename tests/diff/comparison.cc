@@ -132,18 +132,19 @@ std::string describe(const Snapshot &s) {
 }
 
 std::string difference(const Snapshot &native, const Snapshot &translated, std::uint32_t flags,
-                       std::span<const std::uint8_t> native_data, std::span<const std::uint8_t> translated_data) {
+                       std::span<const std::uint8_t> native_data, std::span<const std::uint8_t> translated_data,
+                       const SideNames &names) {
     std::string text;
     char line[160];
     const auto compare = [&](const char *what, unsigned n, std::uint64_t a, std::uint64_t b) {
         if (a != b) {
-            std::snprintf(line, sizeof line, "  %s %u: native %llx, translated %llx\n", what, n,
-                          static_cast<unsigned long long>(a), static_cast<unsigned long long>(b));
+            std::snprintf(line, sizeof line, "  %s %u: %s %llx, %s %llx\n", what, n, names.first,
+                          static_cast<unsigned long long>(a), names.second, static_cast<unsigned long long>(b));
             text += line;
         }
     };
     if (native.ending != translated.ending) {
-        text += std::string("  ending: native ") + ending_name(native.ending) + ", translated " +
+        text += std::string("  ending: ") + names.first + " " + ending_name(native.ending) + ", " + names.second + " " +
                 ending_name(translated.ending) + "\n";
     }
     for (unsigned n = 0; n < 16; n++) {

@@ -13,9 +13,13 @@ std::uint32_t defined_flags(const Insn &insn, const Snapshot &before, const Snap
 /// False where the manual leaves more than flags undefined.
 bool result_defined(const Insn &insn, const Snapshot &before);
 
+struct SideNames {
+    const char *first = "native", *second = "translated";
+};
 /// Empty when equal.
 std::string difference(const Snapshot &native, const Snapshot &translated, std::uint32_t flags,
-                       std::span<const std::uint8_t> native_data, std::span<const std::uint8_t> translated_data);
+                       std::span<const std::uint8_t> native_data, std::span<const std::uint8_t> translated_data,
+                       const SideNames &names = {});
 
 std::string describe(const Snapshot &snapshot);
 

@@ -47,11 +47,6 @@ constexpr Effect kEffects[] = {
     {"loope", kZF, 0, 0}, {"loopne", kZF, 0, 0}, {"into", kOF, 0, 0},
 };
 
-std::uint32_t flags_of_condition(unsigned cc) {
-    constexpr std::uint32_t kRead[] = {kOF, kCF, kZF, kCF | kZF, kSF, kPF, kSF | kOF, kSF | kOF | kZF};
-    return kRead[cc >> 1];
-}
-
 /// Shifts and rotates by a constant that is not 0 define what they define always.
 void refine_constant_shift(const Insn &insn, FlagEffects &effects) {
     const std::string_view name = insn.row().mnemonic;
@@ -75,6 +70,11 @@ void refine_constant_shift(const Insn &insn, FlagEffects &effects) {
 }
 
 } // namespace
+
+std::uint32_t flags_of_condition(unsigned cc) {
+    constexpr std::uint32_t kRead[] = {kOF, kCF, kZF, kCF | kZF, kSF, kPF, kSF | kOF, kSF | kOF | kZF};
+    return kRead[cc >> 1];
+}
 
 FlagEffects flag_effects(const Insn &insn) {
     const Row &row = insn.row();

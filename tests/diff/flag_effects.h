@@ -13,5 +13,7 @@ struct FlagEffects {
     std::uint32_t undefines = 0; ///< possibly
 };
 FlagEffects flag_effects(const Insn &insn);
+/// What a condition code (0 to 15) looks at.
+std::uint32_t flags_of_condition(unsigned cc);
 
 } // namespace rhea::target::x86::diff

@@ -3,13 +3,12 @@
 #include "rhea/target/x86/registers.h"
 #include "rhea/tcg/window_memory.h"
 #include "target/x86/cpu.h"
-#include "target/x86/fpu/x87_image.h"
 #include "target/x86/translate/translate.h"
+#include "tests/diff/guest_state.h"
 
 #include <algorithm>
 #include <cstring>
 #include <new>
-#include <sched.h>
 #include <stdexcept>
 #include <sys/mman.h>
 
@@ -21,13 +20,6 @@ constexpr std::uint64_t kPml4 = 0x1000, kPdpt = 0x2000, kDirectory = 0x3000, kAr
 constexpr std::uint64_t kGdt = 0x6000, kLdt = 0x7000, kArenaFrames = 0x10000;
 constexpr std::uint64_t kPresent = 1, kWritable = 2, kUser = 4;
 
-// Selectors and attributes as the host kernel has them.
-constexpr std::uint16_t kCode64 = 0x33, kCode32 = 0x23, kData = 0x2b, kCode16 = 0x0f, kData16 = 0x17;
-constexpr std::uint16_t kCpuNumber = 0x78; // its limit tells the vDSO the number of the CPU
-constexpr std::uint64_t kCpuNumberDescriptor = 0x0040f50000000000;
-constexpr std::uint64_t kCode64Descriptor = 0x00affb000000ffff, kCode32Descriptor = 0x00cffb000000ffff,
-                        kDataDescriptor = 0x00cff3000000ffff;
-
 std::uint8_t *map_window() {
     constexpr std::size_t kSize = tcg::kWindowSize;
     void *space = mmap(nullptr, 2 * kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -38,68 +30,12 @@ std::uint8_t *map_window() {
     return reinterpret_cast<std::uint8_t *>((start + kSize - 1) & ~(kSize - 1));
 }
 
-std::uint64_t small_descriptor(std::uint64_t base, bool code) {
-    return 0xffffull | (base & 0xffffff) << 16 | std::uint64_t{code ? 0xfbu : 0xf3u} << 40 | (base >> 24) << 56;
-}
-
-Ending ending_of(unsigned vector) {
-    switch (vector) {
-    case kVectorDE: return Ending::kDivide;
-    case kVectorDB: return Ending::kDebug;
-    case kVectorBP: return Ending::kBreakpoint;
-    case kVectorUD: return Ending::kUndefined;
-    case kVectorMF:
-    case kVectorXM: return Ending::kFloat;
-    default: return Ending::kMemory; // what the host shows as a segmentation violation
-    }
-}
-
-CpuModel make_model() {
-    auto model = parse_cpu_model("max", CpuAvailability::translator());
-    if (!model) {
-        throw std::runtime_error("no CPU model 'max'");
-    }
-    return *model;
-}
-
-void set_float_state(CpuState &s, const FloatState &f) {
-    FxImage image{};
-    image.fcw = f.fcw, image.fsw = f.fsw, image.tags = f.tags;
-    image.mxcsr = f.mxcsr;
-    for (unsigned n = 0; n < 8; n++) {
-        image.st[n] = {f.mantissa[n], f.sign_exponent[n], {}};
-    }
-    image.xmm = f.xmm;
-    take_fxsave(s, true, true, image);
-    for (unsigned n = 0; n < 16; n++) {
-        s.xmm[n].lane[2] = f.ymm_high[n][0], s.xmm[n].lane[3] = f.ymm_high[n][1];
-    }
-}
-
-FloatState get_float_state(const CpuState &s) {
-    FxImage image;
-    make_fxsave(s, true, true, image);
-    FloatState f;
-    f.used = true;
-    f.fcw = image.fcw, f.fsw = image.fsw, f.tags = image.tags;
-    f.mxcsr = image.mxcsr;
-    for (unsigned n = 0; n < 8; n++) {
-        f.mantissa[n] = image.st[n].mantissa;
-        f.sign_exponent[n] = image.st[n].sign_exponent;
-    }
-    f.xmm = image.xmm;
-    for (unsigned n = 0; n < 16; n++) {
-        f.ymm_high[n] = {s.xmm[n].lane[2], s.xmm[n].lane[3]};
-    }
-    return f;
-}
-
 } // namespace
 
 GuestCpu::GuestCpu(const Arena &arena, FeatureSet features, EngineKind engine)
     : ram_("ram", 0, kRamSize), root_(core::MemoryRegion::container("memory", 1ull << 48)),
       ram_region_(core::MemoryRegion::ram("ram", ram_)), io_root_(core::MemoryRegion::container("io", 0x10000)),
-      memory_("memory", *root_), io_("io", *io_root_), model_(make_model()), frontend_(make_frontend(model_, 0)),
+      memory_("memory", *root_), io_("io", *io_root_), model_(translator_model()), frontend_(make_frontend(model_, 0)),
       features_(features), window_(map_window()),
       state_(new(window_ + tcg::kStateOffset) CpuState()) {
     root_->add(0, *ram_region_);
@@ -108,7 +44,7 @@ GuestCpu::GuestCpu(const Arena &arena, FeatureSet features, EngineKind engine)
         throw std::bad_alloc();
     }
     make_page_tables();
-    make_descriptors();
+    write_descriptors(ram(kGdt), ram(kLdt));
     state_->head.canonical_state = reinterpret_cast<std::uintptr_t>(state_);
     state_->cold.window = reinterpret_cast<std::uintptr_t>(window_);
     state_->cold.vcpu = reinterpret_cast<std::uintptr_t>(this);
@@ -150,51 +86,6 @@ void GuestCpu::make_page_tables() {
     map(kReadOnlyAddress, kArenaFrames + kCodeSize + kWritableSize, kPresent | kUser);
 }
 
-void GuestCpu::make_descriptors() {
-    poke(kGdt + (kCode32 & ~7u), kCode32Descriptor);
-    poke(kGdt + (kData & ~7u), kDataDescriptor);
-    poke(kGdt + (kCode64 & ~7u), kCode64Descriptor);
-    poke(kGdt + kCpuNumber, kCpuNumberDescriptor | static_cast<unsigned>(sched_getcpu()));
-    poke(kLdt + (kCode16 & ~7u), small_descriptor(kCodeAddress, true));
-    poke(kLdt + (kData16 & ~7u), small_descriptor(kDataAddress, false));
-}
-
-void GuestCpu::set_state(const Snapshot &before, CodeSize size) {
-    CpuState &s = *state_;
-    s.cr0 = kCr0PE | kCr0ET | kCr0NE | kCr0WP | kCr0PG;
-    s.cr3 = kPml4;
-    s.cr4 = kCr4PAE | kCr4OSFXSR | kCr4OSXMMEXCPT | kCr4FSGSBASE | kCr4OSXSAVE;
-    s.xcr0 = 7;
-    s.efer = kEferLME | kEferLMA | kEferNXE | kEferSCE;
-    s.gdt = {kGdt, 0x7f};
-    s.ldt = {0x50, 0x82, 0xfff};
-    s.ldt_base = kLdt;
-    s.tr = {0, 0x8b, 0};
-    s.cpl = 3;
-    s.rflags = kFlagIF | 2;
-    s.interrupt_shadow = s.halted = 0;
-    s.head.exception_pending = 0;
-    s.exception_next_length = 0;
-    const std::uint16_t code_attr = size == CodeSize::k64 ? 0xa0fb : size == CodeSize::k32 ? 0xc0fb : 0x00fb;
-    const std::uint16_t data_attr = size == CodeSize::k16 ? 0x00f3 : 0xc0f3;
-    const std::uint32_t limit = size == CodeSize::k16 ? 0xffff : 0xffffffff;
-    for (unsigned n = 0; n < kSegCount; n++) {
-        const bool null = (before.selectors[n] & ~3u) == 0;
-        s.seg[n] = {before.selectors[n], null ? std::uint16_t{0} : n == kCs ? code_attr : data_attr, null ? 0 : limit};
-        s.seg_base[n] = size != CodeSize::k16 ? 0 : n == kCs ? kCodeAddress : kDataAddress;
-    }
-    if (size == CodeSize::k64) {
-        s.seg_base[kFs] = before.fs_base;
-        s.seg_base[kGs] = before.gs_base;
-    }
-    std::copy(before.gpr.begin(), before.gpr.end(), s.gpr);
-    tcg::set_raw_flags(s.head, before.flags & tcg::kArithFlags);
-    s.df = (before.flags & kDirectionFlag) != 0 ? ~0ull : 1;
-    s.head.pc = before.rip;
-    set_float_state(s, before.fp);
-    update_mode(Cpu::of(state_));
-}
-
 void GuestCpu::set_tlb(bool warm) {
     const auto tags = [this](std::uint32_t offset) { return reinterpret_cast<std::uint64_t *>(window_ + offset); };
     for (std::uint64_t linear = kDataAddress; linear < kReadOnlyAddress + kReadOnlySize; linear += kPage) {
@@ -219,7 +110,7 @@ Snapshot GuestCpu::get_state(const Snapshot &before, CodeSize size) const {
         after.fp = get_float_state(s);
     }
     if (s.head.exception_pending != 0) {
-        after.ending = ending_of(s.exception_vector);
+        after.ending = ending_of_vector(s.exception_vector);
         after.fault_address = s.exception_vector == kVectorPF ? s.exception_cr2 : 0;
         // Only INT3, INTO and INT1 may come from user code; other INT n find no gate for it and fault.
         const bool allowed = s.exception_is_software == 0 || s.exception_vector == kVectorBP || s.exception_vector == kVectorOF;
@@ -230,7 +121,7 @@ Snapshot GuestCpu::get_state(const Snapshot &before, CodeSize size) const {
 }
 
 Snapshot GuestCpu::run(const Snapshot &before, CodeSize size, const How &how) {
-    set_state(before, size);
+    set_guest_state(*state_, before, size, {kPml4, kGdt, kLdt});
     set_tlb(how.warm);
     for (unsigned n = 0; n < how.blocks && state_->head.exception_pending == 0 && state_->head.pc != how.end; n++) {
         const std::uint64_t pc = state_->head.pc;

@@ -57,8 +57,6 @@ private:
     static void *find_block(void *state, std::uint64_t pc);
 
     void make_page_tables();
-    void make_descriptors();
-    void set_state(const Snapshot &before, CodeSize size);
     void set_tlb(bool warm);
     Snapshot get_state(const Snapshot &before, CodeSize size) const;
     std::uint8_t *ram(std::uint64_t physical) const { return ram_.host() + physical; }

@@ -1,6 +1,7 @@
 #include "tests/diff/host_features.h"
 
 #include <array>
+#include <cstdio>
 #include <cpuid.h>
 
 namespace rhea::target::x86::diff {
@@ -47,6 +48,24 @@ FeatureSet host_features() {
         }
     }
     return set;
+}
+
+std::string host_name() {
+    constexpr unsigned kBrandFrom = 0x80000002, kBrandTo = 0x80000004;
+    std::array<unsigned, 4> r{};
+    std::string name;
+    for (unsigned leaf = kBrandFrom; leaf <= kBrandTo; leaf++) {
+        if (__get_cpuid(leaf, &r[0], &r[1], &r[2], &r[3]) != 0) {
+            name.append(reinterpret_cast<const char *>(r.data()), sizeof r);
+        }
+    }
+    name = name.c_str(); // it is filled up with zeros
+    if (__get_cpuid(1, &r[0], &r[1], &r[2], &r[3]) != 0) {
+        char signature[32];
+        std::snprintf(signature, sizeof signature, " (CPUID.1:EAX %08x)", r[0]);
+        name += signature;
+    }
+    return name;
 }
 
 } // namespace rhea::target::x86::diff

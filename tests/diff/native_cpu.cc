@@ -1,6 +1,7 @@
 #include "tests/diff/native_cpu.h"
 
 #include "tests/diff/arena.h"
+#include "tests/diff/guest_state.h"
 
 #include <asm/ldt.h>
 #include <cerrno>
@@ -18,7 +19,7 @@
 namespace rhea::target::x86::diff {
 namespace {
 
-constexpr std::uint16_t kCode64 = 0x33, kCode32 = 0x23, kData = 0x2b, kCode16 = 0x0f, kData16 = 0x17;
+constexpr std::uint16_t kCode64 = kUserCode64, kCode32 = kUserCode32, kData = kUserData, kCode16 = kUserCode16, kData16 = kUserData16;
 
 // si_code values of <asm-generic/siginfo.h>; glibc's header does not have all of them.
 constexpr int kTrapBreakpoint = 1, kFromKernel = 0x80;

@@ -9,12 +9,18 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 namespace rhea::target::x86::diff {
 
-enum class Verdict : std::uint8_t { kSame, kDifferent, kNotEncoded };
+enum class Verdict : std::uint8_t {
+    kSame,
+    kDifferent,
+    kUnsteady, ///< the host did something else when the same case ran again: it says nothing of the translation
+    kNotEncoded
+};
 
 class Runner {
 public:
@@ -23,6 +29,7 @@ public:
     /// Empty, or why nothing can be run natively.
     const std::string &why_not() const { return native_.why_not(); }
     bool has(CodeSize size) const { return native_.has(size); }
+    /// A case that differs is run again before it is called so.
     Verdict run(RowId row, CodeSize size, std::uint64_t seed);
     /// A sequence of up to `count` instructions as one case.
     Verdict run_sequence(unsigned count, CodeSize size, std::uint64_t seed);
@@ -30,6 +37,9 @@ public:
     const std::string &report() const { return report_; }
 
 private:
+    Verdict run_row(RowId row, CodeSize size, std::uint64_t seed);
+    Verdict run_instructions(unsigned count, CodeSize size, std::uint64_t seed);
+    Verdict settle(Verdict first, const std::function<Verdict()> &again);
     void fill_data(Random &random, bool floats);
     void save_code();
     void restore_data();
@@ -42,6 +52,7 @@ private:
     GuestCpu translated_;
     std::array<std::uint8_t, kWritableSize> initial_{}, native_data_{};
     std::array<std::uint8_t, kCodeSize> code_{}; ///< the page of the code as it is before a run
+    Snapshot native_end_, translated_end_; ///< of the last case
     std::string report_;
 };
 

@@ -11,23 +11,6 @@
 namespace rhea::target::x86::diff {
 namespace {
 
-/// Rows that leave the sequence, need the system, or have results that more than flags make undefined.
-bool suits_sequences(const Row &row, bool unmasking) {
-    constexpr std::string_view kNot[] = {
-        "push",  "pop",   "pusha",  "popa",  "leave",  "enter", "ret",  "retf",  "callf", "jmpf",     "iret",     "int",
-        "int3",  "int1",  "into",   "bound", "popf",   "ins",   "outs", "in",    "out",   "cli",      "sti",      "xlat",
-        "fldcw", "fldenv", "frstor", "ldmxcsr", "maskmovq", "maskmovdqu", "vmaskmovdqu", "vldmxcsr", "shld",  "shrd",  "rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase", "les",  "lds",   "lss",   "lfs",      "lgs",      "ud0",
-        "ud1",   "ud2",   "rdpmc",  "rsm",   "clac",   "stac",  "div",  "idiv",  "std",   "cld"};
-    constexpr std::uint16_t kFlags = kRowPriv | kRowNatural | kRowRandom | kRowFpuSave;
-    const bool string = row.operands[0].kind == OperandKind::kString;
-    const bool segment = row.operands[0].kind == OperandKind::kSeg;
-    if (unmasking && (row.mnemonic == "fldcw" || row.mnemonic == "fldenv")) {
-        return true;
-    }
-    return (row.flags & kFlags) == 0 && !string && !segment &&
-           std::find(std::begin(kNot), std::end(kNot), row.mnemonic) == std::end(kNot);
-}
-
 /// Stack instructions keep the stack in the arena when there are few of them.
 bool is_stack(const Row &row) { return row.mnemonic == "push" || row.mnemonic == "pop" || row.mnemonic == "leave"; }
 
@@ -77,6 +60,22 @@ bool acceptable(Encoded &e, std::uint32_t undefined, bool far) {
 }
 
 } // namespace
+
+bool suits_sequences(const Row &row, bool unmasking) {
+    constexpr std::string_view kNot[] = {
+        "push",  "pop",   "pusha",  "popa",  "leave",  "enter", "ret",  "retf",  "callf", "jmpf",     "iret",     "int",
+        "int3",  "int1",  "into",   "bound", "popf",   "ins",   "outs", "in",    "out",   "cli",      "sti",      "xlat",
+        "fldcw", "fldenv", "frstor", "ldmxcsr", "maskmovq", "maskmovdqu", "vmaskmovdqu", "vldmxcsr", "shld",  "shrd",  "rdfsbase", "rdgsbase", "wrfsbase", "wrgsbase", "les",  "lds",   "lss",   "lfs",      "lgs",      "ud0",
+        "ud1",   "ud2",   "rdpmc",  "rsm",   "clac",   "stac",  "div",  "idiv",  "std",   "cld"};
+    constexpr std::uint16_t kFlags = kRowPriv | kRowNatural | kRowRandom | kRowFpuSave;
+    const bool string = row.operands[0].kind == OperandKind::kString;
+    const bool segment = row.operands[0].kind == OperandKind::kSeg;
+    if (unmasking && (row.mnemonic == "fldcw" || row.mnemonic == "fldenv")) {
+        return true;
+    }
+    return (row.flags & kFlags) == 0 && !string && !segment &&
+           std::find(std::begin(kNot), std::end(kNot), row.mnemonic) == std::end(kNot);
+}
 
 Sequence encode_sequence(unsigned count, CodeSize size, FeatureSet features, Random &random) {
     constexpr std::uint16_t kFloating = kRowX87 | kRowMmx;

@@ -14,6 +14,10 @@ struct Sequence {
     bool floating = false;             ///< nearly all of it is x87 and MMX, and some operand may fault
 };
 
+/// Not rows that leave the sequence, need the system, or have results that more than flags make undefined. `unmasking`: those that
+/// unmask x87 exceptions too.
+bool suits_sequences(const Row &row, bool unmasking);
+
 /// `count` instructions (or fewer) for kStart. Branches go to the next instruction. Memory operands lie round RSP and RBP or are
 /// absolute. No instruction looks at flags that one before left undefined.
 Sequence encode_sequence(unsigned count, CodeSize size, FeatureSet features, Random &random);
