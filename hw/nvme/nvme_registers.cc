@@ -37,7 +37,8 @@ void NvmeController::add_registers() {
                     .on_read = [this](std::uint64_t) { return std::uint64_t{configuration_}; },
                     .write_value = [this](std::uint64_t, std::uint64_t value) {
                         const std::uint32_t old = configuration_;
-                        configuration_ = static_cast<std::uint32_t>(value) & kCcWritable;
+                        const std::uint32_t held = (old & kCcEnable) || disabling_ ? kCcHeldWhenEnabled : 0;
+                        configuration_ = (static_cast<std::uint32_t>(value) & kCcWritable & ~held) | (old & held);
                         write_controller_configuration(old, configuration_);
                         return std::uint64_t{configuration_};
                     }});

@@ -15,6 +15,8 @@ inline constexpr unsigned kMaxPageShift = 16; ///< CAP.MPSMAX: 64 KiB pages
 
 // CC (3.1.5)
 inline constexpr std::uint32_t kCcEnable = 1u << 0, kCcWritable = 0x00fffff1;
+/// CSS, MPS and AMS, which a host may change only while the controller is disabled.
+inline constexpr std::uint32_t kCcHeldWhenEnabled = 0x00003ff0;
 constexpr unsigned cc_command_set(std::uint32_t cc) { return cc >> 4 & 7; }
 constexpr unsigned cc_page_shift(std::uint32_t cc) { return 12 + (cc >> 7 & 15); }
 constexpr unsigned cc_shutdown(std::uint32_t cc) { return cc >> 14 & 3; }

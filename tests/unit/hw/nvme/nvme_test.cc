@@ -33,6 +33,9 @@ TEST_P(NvmeTest, PciFunctionAndRegisters) {
     EXPECT_EQ(rig.csts(), 1u);
     rig.set_reg(0x28, 0x7000, 8);
     EXPECT_EQ(rig.reg(0x28, 8), NvmeRig::kAdminSq) << "fixed while enabled";
+    const std::uint32_t cc = rig.reg(0x14);
+    rig.set_reg(0x14, cc | 0x3ff0);
+    EXPECT_EQ(rig.reg(0x14), cc) << "CSS, MPS and AMS too";
     rig.set_reg(0x14, 0);
     rig.settle();
     EXPECT_EQ(rig.csts(), 0u);
