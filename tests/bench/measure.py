@@ -216,6 +216,10 @@ class Lines:
         line, _, self._pending = self._pending.partition(b"\n")
         return line.decode("utf-8", "replace") + "\n"
 
+    def pending(self):
+        """What was read and is not a whole line yet."""
+        return self._pending.decode("utf-8", "replace")
+
 
 class Guest:
     """Linux with the programs as its first process, by one emulator."""

@@ -86,16 +86,6 @@ class Writer:
         self.possible[block] = set()
 
 
-def check_when_free(tools, image):
-    """The host ends a killed process's requests, and with them its locks, a moment after the process itself."""
-    deadline = time.monotonic() + 20
-    while True:
-        code, out, err = tools.rhea("check", "-f", "qcow2", image)
-        if "is in use" not in err or time.monotonic() > deadline:
-            return code, out, err
-        time.sleep(0.05)
-
-
 def one_round(tools, program, image, writer, rng, number):
     path = tools.path("crash.sock")
     server = subprocess.Popen([program, "-k", path, "-t", "-f", "qcow2", image], cwd=tools.folder, stdin=subprocess.DEVNULL)
@@ -105,11 +95,11 @@ def one_round(tools, program, image, writer, rng, number):
     server.send_signal(signal.SIGKILL)
     server.wait()
     thread.join(60)
-    check_when_free(tools, image)
+    tools.wait_until_free(image)
     if "lazy" in image:
         # Their counts are only true again after a repair; a program that opens the image for writing makes it by itself.
         tools.rhea_ok("check", "-q", "-f", "qcow2", "-r", "all", image)
-    code, out, err = check_when_free(tools, image)
+    code, out, err = tools.wait_until_free(image)
     if not tools.check(code in (0, 3), f"round {number}: check gives {code}: {out} {err}"):
         return False
     if tools.qemu_img and number % 10 == 0:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 PATIENCE = 240  # seconds; an upper bound, not something that is measured
@@ -68,6 +69,16 @@ class Tools:
         code, out, err = self.qemu(*arguments)
         self.check(code == status, f"qemu-img {' '.join(map(str, arguments))}: status {code}, not {status}: {err.strip()}")
         return out
+
+    def wait_until_free(self, image):
+        """`check`, as soon as nobody has the image: the host ends a killed process's requests, and with them its locks, a moment
+        after the process itself."""
+        deadline = time.monotonic() + 20
+        while True:
+            code, out, err = self.rhea("check", "-f", "qcow2", image)
+            if "is in use" not in err or time.monotonic() > deadline:
+                return code, out, err
+            time.sleep(0.05)
 
     def refused(self, arguments, *patterns):
         """rhea-img says one sentence that has every pattern, and status 1."""
