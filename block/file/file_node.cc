@@ -13,6 +13,10 @@
 namespace rhea::block {
 namespace {
 
+/// Transfers of at least so many bytes through the host's page cache are copied by a thread of the pool: io_uring copies what is
+/// cached in the thread that submits, so that one thread would do the work of all requests.
+constexpr std::size_t kCopiedByPool = 128 << 10;
+
 bool unsupported(std::int64_t code) {
     return code == -EOPNOTSUPP || code == -ENOSYS || code == -ENOTTY || code == -EINVAL || code == -EPERM;
 }
@@ -38,7 +42,7 @@ Task<Result<void>> FileNode::read(std::uint64_t offset, const IoVector &to) {
     if (direct_)
         got = co_await direct_->read(context(), to, offset, in_pool_);
     else
-        got = co_await context().preadv(fd_, to, offset, in_pool_);
+        got = co_await context().preadv(fd_, to, offset, in_pool_ || to.size() >= kCopiedByPool);
     if (got < 0)
         co_return failed(got, "read");
     const auto done = static_cast<std::uint64_t>(got);
@@ -55,7 +59,7 @@ Task<Result<void>> FileNode::write(std::uint64_t offset, const IoVector &from, u
     if (direct_)
         done = co_await direct_->write(context(), from, offset, fua, in_pool_);
     else
-        done = co_await context().pwritev(fd_, from, offset, fua, in_pool_);
+        done = co_await context().pwritev(fd_, from, offset, fua, in_pool_ || from.size() >= kCopiedByPool);
     if (done < 0)
         co_return failed(done, "write");
     wrote(offset + from.size());

@@ -8,10 +8,15 @@ import measure
 SOURCES = os.path.join(measure.ROOT, "tests", "guests", "disk")
 
 
-def archive(folder):
-    """Makes the initial RAM disk in a folder: (kernel, archive), paths. Compiles the program into the folder of the benchmarks."""
+def build(folder):
+    """The guest's program, compiled into a folder."""
     files = sorted(os.path.join(SOURCES, name) for name in os.listdir(SOURCES))
-    program = measure.compile_program(os.path.join(measure.BUILD, "disk"), [name for name in files if name.endswith(".c")], files)
+    return measure.compile_program(os.path.join(folder, "disk"), [name for name in files if name.endswith(".c")], files)
+
+
+def archive(folder):
+    """Makes the initial RAM disk in a folder: (kernel, archive), paths."""
+    program = build(measure.BUILD)
     where = measure.material("cloud-kernel", "cloud-modules")
     path = os.path.join(folder, "disk.cpio")
     with open(program, "rb") as init, open(os.path.join(where, "cloud-modules.cpio.gz"), "rb") as modules, open(path, "wb") as out:

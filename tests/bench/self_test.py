@@ -9,6 +9,9 @@ import unittest
 import xml.etree.ElementTree as ElementTree
 
 sys.dont_write_bytecode = True
+import block_cases  # noqa: E402
+import block_report  # noqa: E402
+import disk_guest  # noqa: E402
 import measure  # noqa: E402
 import report  # noqa: E402
 from measure import Result  # noqa: E402
@@ -72,6 +75,50 @@ class NumbersTest(unittest.TestCase):
         self.assertEqual(count, 2)
         for ratio, expected in zip(ratios, (4.0, 4.0, 1.0)):
             self.assertAlmostEqual(ratio, expected)
+
+
+class BlockTest(unittest.TestCase):
+    def test_speed_is_the_median_of_the_rounds_ratios(self):
+        row = block_report.Row("check", "tools", 1.5)
+        for rhea, qemu in ((1.0, 2.0), (4.0, 4.0), (1.0, 9.0)):
+            row.add("rhea", rhea, 8.0)
+            row.add("qemu", qemu, 9.5)
+        self.assertEqual(row.speed(), 2.0)
+        self.assertFalse(row.slow())
+        self.assertRegex(block_report.table([row]), r"check +1000\.0 +4000\.0 +2\.00 +1\.5 +8\.0 +9\.5")
+
+    def test_slow_and_failed_cases_are_named(self):
+        slow, failed = block_report.Row("a", "tools", 1.5), block_report.Row("b", "guest", 1.0)
+        for engine in ("rhea", "qemu"):
+            slow.add(engine, 1.0)
+            failed.add(engine, 1.0)
+        failed.add("qemu", 0.0, error="checksum 1, not 2")
+        self.assertTrue(slow.slow())
+        self.assertIsNone(failed.speed())
+        text = block_report.table([slow, failed])
+        self.assertRegex(text, r"a +1000\.0 +1000\.0 +1\.00 +1\.5 +slow")
+        self.assertIn("b, QEMU: checksum 1, not 2", text)
+
+    def test_inputs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "data")
+            block_cases.write_data(path, 5)
+            self.assertEqual(os.path.getsize(path), 5 << 20)
+            block_cases.write_scattered(path, 1, 3)
+            with open(path, "rb") as file:
+                at = os.lseek(file.fileno(), 0, os.SEEK_DATA)
+                self.assertEqual(os.pread(file.fileno(), 16, at), b"%016x" % (at // 65536))
+
+    def test_guests_loads_are_those_of_its_program(self):
+        with open(os.path.join(measure.ROOT, "tests", "guests", "disk", "loads.c"), encoding="ascii") as file:
+            source = file.read()
+        for _, _, loads in block_cases.GUEST_DISKS.values():
+            for load in loads:
+                self.assertIn('{"' + load + '", ', source)
+
+    def test_the_guests_program_compiles(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertTrue(os.access(disk_guest.build(folder), os.X_OK))
 
 
 class LaunchTest(unittest.TestCase):
