@@ -179,20 +179,39 @@ def parse_result(word, rest):
     return Result(seconds=int(nanoseconds) / 1e9, checksum=checksum)
 
 
-def run_native(program, name, scale, seconds):
-    """Runs one program on this host: a Result."""
+def slowest(results):
+    """Of copies that ran at once: the first that has no time, or the one that took longest. All must have one checksum."""
+    for result in results:
+        if result.error or result.skip:
+            return result
+    if len({result.checksum for result in results}) > 1:
+        return Result(error="copies that ran at once have different checksums")
+    return max(results, key=lambda result: result.seconds)
+
+
+def run_native(program, name, scale, seconds, copies=1):
+    """Runs one program on this host, or copies of it at once: the Result of the slowest."""
+    deadline = time.monotonic() + seconds
+    started = [subprocess.Popen([program, name, str(scale)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+               for _ in range(copies)]
+    return slowest([native_result(process, name, seconds, deadline) for process in started])
+
+
+def native_result(process, name, seconds, deadline):
+    """What a process with a program says, when it has ended."""
     try:
-        done = subprocess.run([program, name, str(scale)], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=seconds, check=False)
+        output, _ = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
         return Result(error=f"no end within {seconds} s")
-    for line in done.stdout.splitlines():
+    for line in output.splitlines():
         parsed = parse_line(line)
         if parsed and parsed[0] == name:
             return parse_result(*parsed[1:])
-    if done.returncode < 0:
-        return Result(error=f"killed by {signal.Signals(-done.returncode).name}")
-    return Result(error=f"no result, exit status {done.returncode}")
+    if process.returncode < 0:
+        return Result(error=f"killed by {signal.Signals(-process.returncode).name}")
+    return Result(error=f"no result, exit status {process.returncode}")
 
 
 class Lines:
@@ -222,11 +241,12 @@ class Lines:
 
 
 class Guest:
-    """Linux with the programs as its first process, by one emulator."""
+    """Linux with the programs as its first process, by one emulator, on some CPUs; of each program some copies run at once."""
 
-    def __init__(self, emulator, kernel, archive, cpu, scale, seconds):
+    def __init__(self, emulator, kernel, archive, cpu, scale, seconds, cpus=1, copies=1):
         self._emulator, self._kernel, self._archive = emulator, kernel, archive
         self._cpu, self._scale, self._seconds = cpu, scale, seconds
+        self._cpus, self._copies = cpus, copies
         self.clock_ratios = []  # guest's seconds for one of the host's, a boot
 
     def run(self, names, progress=lambda name: None):
@@ -240,8 +260,8 @@ class Guest:
 
     def command(self, names):
         append = (f"console=ttyS0 quiet panic=-1 bench.scale={self._scale} "
-                  f"bench.seconds={self._seconds} bench.programs={','.join(names)}")
-        return [self._emulator, "-M", "pc", "-accel", "tcg", "-cpu", self._cpu, "-m", "512",
+                  f"bench.seconds={self._seconds} bench.copies={self._copies} bench.programs={','.join(names)}")
+        return [self._emulator, "-M", "pc", "-accel", "tcg", "-cpu", self._cpu, "-smp", str(self._cpus), "-m", "512",
                 "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
                 "-kernel", self._kernel, "-initrd", self._archive, "-append", append]
 
@@ -249,7 +269,7 @@ class Guest:
         process = subprocess.Popen(self.command(names), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         lines, tail, running, first = Lines(process), [], None, None
-        missing = list(names)
+        missing, parts = list(names), []
         try:
             while True:
                 line = lines.next(self._seconds + SLACK_SECONDS if running else BOOT_SECONDS)
@@ -265,11 +285,13 @@ class Guest:
                     if word == "end":
                         self._compare_clocks(first, rest)
                         break
-                    running = name
+                    running, parts = name, []
                     progress(name)
                 elif name in missing:
-                    missing.remove(name)
-                    yield name, parse_result(word, rest)
+                    parts.append(parse_result(word, rest))
+                    if len(parts) == self._copies or parts[-1].error:
+                        missing.remove(name)
+                        yield name, slowest(parts)
             why = "the guest ended" if process.wait(30) == 0 else f"exit status {process.returncode}"
         except (TimeoutError, subprocess.TimeoutExpired):
             why = "the guest hangs"

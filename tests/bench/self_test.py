@@ -179,13 +179,13 @@ class OutputTest(unittest.TestCase):
 
 
 class GuestTest(unittest.TestCase):
-    def run_script(self, body, names, seconds=5):
+    def run_script(self, body, names, seconds=5, copies=1):
         with tempfile.TemporaryDirectory() as folder:
             script = os.path.join(folder, "emulator")
             with open(script, "w", encoding="utf-8") as file:
                 file.write("#!/bin/sh\nfor word; do last=$word; done\n" + body)
             os.chmod(script, 0o755)
-            guest = measure.Guest(script, "kernel", "archive", "max", 1, seconds)
+            guest = measure.Guest(script, "kernel", "archive", "max", 1, seconds, copies, copies)
             return dict(guest.run(names)), guest
 
     def test_good(self):
@@ -195,6 +195,17 @@ class GuestTest(unittest.TestCase):
         self.assertEqual(got["a"], Result(7e-9, "5"))
         self.assertEqual(got["b"].skip, "no")
         self.assertEqual(len(guest.clock_ratios), 1)
+
+    def test_copies_at_once(self):
+        got, _ = self.run_script(
+            "case $last in *bench.copies=2*) ;; *) exit 9 ;; esac\n"
+            "echo bench a begin at=0; echo bench a checksum=5 ns=7; echo bench a checksum=5 ns=9\n"
+            "echo bench b begin at=1; echo bench b checksum=5 ns=7; echo bench b checksum=6 ns=9\n"
+            "echo bench c begin at=1; echo bench c error=it broke; echo bench c checksum=6 ns=9\n"
+            "echo bench - end at=1000\n", ["a", "b", "c"], copies=2)
+        self.assertEqual(got["a"], Result(9e-9, "5"))
+        self.assertIn("different checksums", got["b"].error)
+        self.assertEqual(got["c"].error, "it broke")
 
     def test_death_within_a_program_leaves_the_rest_to_a_new_boot(self):
         got, _ = self.run_script(

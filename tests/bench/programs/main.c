@@ -3,7 +3,8 @@
  *   bench --list              a line a program: name, group, what it stands for
  *   bench NAME SCALE          runs one; prints "bench NAME checksum=HEX ns=N"
  *   as process 1              runs those of the kernel's "bench.programs=a,b" with "bench.scale=X",
- *                             each at most "bench.seconds=N", and powers the machine off
+ *                             each at most "bench.seconds=N" and "bench.copies=N" times at once, and
+ *                             powers the machine off
  *
  * Instead of a checksum a line may say "bench NAME skip=REASON" or "bench NAME error=REASON"; as
  * process 1, "bench NAME begin at=N" comes before each and "bench - end at=N" behind the last, with
@@ -162,54 +163,85 @@ static const char *boot_option(char *line, const char *name, const char *otherwi
     return otherwise;
 }
 
-/* Runs a program in a process of its own, and ends it when its time is over. */
-static void supervise(const char *self, const char *name, const char *scale, unsigned seconds)
+enum { most_copies = 64 };
+
+/* Starts a program in a process (and process group) of its own; -1 when that cannot be. */
+static pid_t start(const char *self, const char *name, const char *scale, const sigset_t *signals)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        sigprocmask(SIG_SETMASK, signals, NULL);
+        setpgid(0, 0);
+        execl(self, self, name, scale, (char *)NULL);
+        _exit(127);
+    }
+    if (pid < 0)
+        say("bench %s error=fork: %s\n", name, strerror(errno));
+    else
+        setpgid(pid, pid);
+    return pid;
+}
+
+/* The place of a process among those started, or -1: an orphan that process 1 inherits. */
+static int place_of(pid_t pid, const pid_t *started, unsigned copies)
+{
+    for (unsigned n = 0; n < copies; ++n)
+        if (started[n] == pid)
+            return (int)n;
+    return -1;
+}
+
+/* Runs copies of a program at once, and ends them when their time is over. */
+static void supervise(const char *self, const char *name, const char *scale, unsigned seconds,
+                      unsigned copies)
 {
     sigset_t child_ended, before;
     sigemptyset(&child_ended);
     sigaddset(&child_ended, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child_ended, &before);
     say("bench %s begin at=%llu\n", name, (unsigned long long)now());
-    pid_t pid = fork();
-    if (pid == 0) {
-        sigprocmask(SIG_SETMASK, &before, NULL);
-        setpgid(0, 0);
-        execl(self, self, name, scale, (char *)NULL);
-        _exit(127);
+    pid_t started[most_copies];
+    unsigned left = 0;
+    for (unsigned n = 0; n < copies; ++n) {
+        started[n] = start(self, name, scale, &before);
+        left += started[n] > 0;
     }
-    if (pid < 0) {
-        say("bench %s error=fork: %s\n", name, strerror(errno));
-        return;
-    }
-    setpgid(pid, pid);
-    int status = 0;
     uint64_t deadline = now() + (uint64_t)seconds * 1000000000u;
-    for (;;) {
+    while (left != 0) {
+        int status = 0;
         pid_t ended = waitpid(-1, &status, WNOHANG);
-        if (ended == pid)
-            break;
-        if (ended > 0)
-            continue; /* an orphan that process 1 inherits */
+        if (ended > 0) {
+            int place = place_of(ended, started, copies);
+            if (place < 0)
+                continue;
+            started[place] = -1;
+            --left;
+            if (WIFSIGNALED(status))
+                say("bench %s error=killed by %s\n", name, sigabbrev_np(WTERMSIG(status)));
+            else if (WEXITSTATUS(status) == 127)
+                say("bench %s error=exec failed\n", name);
+            continue;
+        }
         uint64_t time = now();
         if (time >= deadline) {
-            kill(-pid, SIGKILL);
-            waitpid(pid, &status, 0);
-            say("bench %s error=no end within %u s\n", name, seconds);
+            for (unsigned n = 0; n < copies; ++n) {
+                if (started[n] <= 0)
+                    continue;
+                kill(-started[n], SIGKILL);
+                waitpid(started[n], &status, 0);
+                say("bench %s error=no end within %u s\n", name, seconds);
+            }
             return;
         }
-        struct timespec left = {(time_t)((deadline - time) / 1000000000u),
+        struct timespec wait = {(time_t)((deadline - time) / 1000000000u),
                                 (long)((deadline - time) % 1000000000u)};
-        sigtimedwait(&child_ended, NULL, &left);
+        sigtimedwait(&child_ended, NULL, &wait);
     }
-    if (WIFSIGNALED(status))
-        say("bench %s error=killed by %s\n", name, sigabbrev_np(WTERMSIG(status)));
-    else if (WEXITSTATUS(status) == 127)
-        say("bench %s error=exec failed\n", name);
 }
 
 static void run_as_init(const char *self)
 {
-    static char line[4096], names[4096], scale[32], seconds[32];
+    static char line[4096], names[4096], scale[32], seconds[32], times[32];
     mount("proc", "/proc", "proc", 0, NULL);
     mount("tmp", "/tmp", "tmpfs", 0, NULL);
     int file = open("/proc/cmdline", O_RDONLY);
@@ -220,9 +252,11 @@ static void run_as_init(const char *self)
     boot_option(line, "bench.programs", "", names, sizeof names);
     const char *factor = boot_option(line, "bench.scale", "1", scale, sizeof scale);
     int limit = atoi(boot_option(line, "bench.seconds", "60", seconds, sizeof seconds));
+    int copies = atoi(boot_option(line, "bench.copies", "1", times, sizeof times));
+    copies = copies < 1 ? 1 : copies > most_copies ? most_copies : copies;
     for (char *rest = names, *name; (name = strsep(&rest, ",")) != NULL;)
         if (*name)
-            supervise(self, name, factor, limit > 0 ? (unsigned)limit : 60);
+            supervise(self, name, factor, limit > 0 ? (unsigned)limit : 60, (unsigned)copies);
     say("bench - end at=%llu\n", (unsigned long long)now());
     reboot(RB_POWER_OFF);
 }
