@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SKIP_CODE = 77
 TAIL_LINES = 40
+DEBUGGER_SECONDS = 120
 
 
 class Failure(Exception):
@@ -51,6 +53,8 @@ class Emulator:
 
     def __exit__(self, kind, error, trace):
         if self.process.poll() is None:
+            if kind is Failure:
+                self._show_threads()
             self.process.kill()
         self.process.wait()
         if kind is Failure:
@@ -112,6 +116,24 @@ class Emulator:
             return False
         self.console += data.decode("utf-8", "replace").replace("\r", "")
         return bool(data)
+
+    def _show_threads(self):
+        """What the threads of a process that hangs do: state and CPU time of each, and where gdb finds them."""
+        tasks = f"/proc/{self.pid}/task"
+        for task in sorted(os.listdir(tasks), key=int):
+            with open(f"{tasks}/{task}/stat", encoding="ascii", errors="replace") as file:
+                name, fields = re.match(r"\d+ \((.*)\) (.*)", file.read()).groups()
+            fields = fields.split()
+            print(f"thread {task} {name}: state {fields[0]}, {fields[11]} user and {fields[12]} system ticks")
+        if not shutil.which("gdb"):
+            return
+        try:
+            done = subprocess.run(["gdb", "-batch", "-nx", "-p", str(self.pid), "-ex", "thread apply all backtrace 25"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  text=True, timeout=DEBUGGER_SECONDS, check=False)
+            print(done.stdout)
+        except subprocess.TimeoutExpired:
+            print(f"gdb has no answer within {DEBUGGER_SECONDS} s")
 
     def _drain(self):
         while select.select([self._output], [], [], 0)[0] and self._read(0):

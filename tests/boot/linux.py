@@ -3,7 +3,8 @@
 
 Usage: linux.py EMULATOR KERNEL CPU RAM [COUNT]     COUNT boots in a row, each to `uname -a`
        linux.py EMULATOR KERNEL CPU RAM shell       a shell at a terminal, typed at
-       linux.py EMULATOR KERNEL CPU RAM smp=CPUS[,thread=single|multi][,count=COUNT]     with work for all of them
+       linux.py EMULATOR KERNEL CPU RAM smp=CPUS[,thread=single|multi][,count=COUNT][,seconds=S]
+       with work for all of them; S bounds each wait
 KERNEL is a file of scripts/guest-material: vmlinuz, cloud-vmlinuz or cloud-vmlinux.
 """
 
@@ -33,23 +34,24 @@ def boot(machine):
     print(f"power-on to power-off: {time.monotonic() - began:.2f} s", flush=True)
 
 
-def several(machine, cpus, thread="multi", count="1"):
+def several(machine, cpus, thread="multi", count="1", seconds=SECONDS):
+    seconds = int(seconds)
     # The same sum as often as there are CPUs, side by side; then processes that come and go.
     work = (f"for i in $(seq {cpus}); do (dd if=/dev/zero bs=64k count=64 2>/dev/null | md5sum; "
             "for j in $(seq 20); do /bin/true; done) & done; wait")
-    for _ in range(int(count)):
+    for number in range(int(count)):
         began = time.monotonic()
         with start(*machine, "quiet", terminal=True, accelerator=f"tcg,thread={thread}", cpus=cpus) as guest:
-            guest.expect(r"(~|/root) # ", SECONDS)
+            guest.expect(r"(~|/root) # ", seconds)
             guest.send("nproc\r")
-            guest.expect(rf"\n{cpus}\r?\n", SECONDS)
+            guest.expect(rf"\n{cpus}\r?\n", seconds)
             guest.send(work + "; echo done=$((6*7))\r")
             for _ in range(int(cpus)):
-                guest.expect(r"b5cfa9d6c8febd618f91ac2843d50a1c", SECONDS)  # of 4 MiB of zeros
-            guest.expect(r"done=42", SECONDS)
+                guest.expect(r"b5cfa9d6c8febd618f91ac2843d50a1c", seconds)  # of 4 MiB of zeros
+            guest.expect(r"done=42", seconds)
             guest.send("poweroff\r")
-            guest.expect_status(0, SECONDS)
-        print(f"power-on to power-off: {time.monotonic() - began:.2f} s", flush=True)
+            guest.expect_status(0, seconds)
+        print(f"{number + 1} of {count}: power-on to power-off: {time.monotonic() - began:.2f} s", flush=True)
 
 
 def shell(machine):
