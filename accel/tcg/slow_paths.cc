@@ -120,7 +120,19 @@ PageEntry TcgVcpu::page_entry(std::uint64_t linear, const Translation &translati
                            large_start + SecondTlb::kLargeSize - range.start <= range.size};
 }
 
+void TcgVcpu::watching(bool some) {
+    watching_ = some;
+    tlb_->flush_all(false);
+}
+
+bool TcgVcpu::may_access(std::uint64_t address, unsigned size, bool write) {
+    return !watching_ || !(frontend_->watched_page(address) || frontend_->watched_page(frontend_->wrap(address + size - 1))) ||
+           frontend_->access_watched(address, size, write);
+}
+
 void TcgVcpu::fill_tlb(const PageEntry &entry) {
+    if (watching_ && frontend_->watched_page(entry.linear_page))
+        return;
     const bool write = entry.write && core::claim_page(*entry.block, entry.offset, index());
     tlb_->fill(entry, write, write && !stored_pages_.set(*entry.block, entry.offset));
 }
@@ -189,7 +201,7 @@ bool TcgVcpu::may_have_code(const DataPage &page) const {
 /// Stores to the page's other granules need not come here again. Several vCPUs would have to tell each other of new blocks.
 /// With the space's lock held.
 void TcgVcpu::note_code_page(std::uint64_t address, const DataPage &page) {
-    if (!may_have_code(page) || lockstep_ || space_->several())
+    if (!may_have_code(page) || lockstep_ || space_->several() || (watching_ && frontend_->watched_page(address)))
         return;
     std::uint64_t offset = 0;
     const core::RamBlock *block = page.block ? page.block : ram_block_of(page.host, &offset);
@@ -280,6 +292,8 @@ void TcgVcpu::slow_load(std::uint64_t address, unsigned size, unsigned flags, vo
         frontend_->raise_alignment(address);
         return;
     }
+    if (!may_access(address, size, false))
+        return;
     const Access access = (flags & kLoadIntent) ? Access::kWrite : Access::kRead;
     auto *bytes = static_cast<std::uint8_t *>(data);
     const auto first = static_cast<unsigned>(std::min<std::uint64_t>(size, core::kPageSize - (address & ~core::kPageMask)));
@@ -304,6 +318,8 @@ void TcgVcpu::slow_store(std::uint64_t address, unsigned size, unsigned flags, c
         frontend_->raise_alignment(address);
         return;
     }
+    if (!may_access(address, size, true))
+        return;
     const auto *bytes = static_cast<const std::uint8_t *>(data);
     const auto first = static_cast<unsigned>(std::min<std::uint64_t>(size, core::kPageSize - (address & ~core::kPageMask)));
     DataPage page = code_write_page(address);
@@ -345,6 +361,8 @@ void *TcgVcpu::probe_write(std::uint64_t address, unsigned size, unsigned flags)
         frontend_->raise_alignment(address);
         return nullptr;
     }
+    if (!may_access(address, size, true))
+        return nullptr;
     const DataPage page = data_page(address, Access::kWrite);
     if (page.fault)
         return nullptr;

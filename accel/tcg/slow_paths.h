@@ -4,11 +4,8 @@
 
 namespace rhea::accel {
 
-/// head.exception_pending: not a guest exception; the instruction at head.pc is to be run alone, uncached, because it
-/// stores into the block that it is part of.
-inline constexpr std::uint32_t kRestartSingle = 0xffff;
-/// Likewise, while no other vCPU runs: it is atomic in the guest, and not in one access of the host.
-inline constexpr std::uint32_t kRestartAlone = 0xfffe;
+using tcg::kRestartAlone;
+using tcg::kRestartSingle;
 inline constexpr std::uint32_t kWindowModeMask = 3;
 
 struct SlowPaths {

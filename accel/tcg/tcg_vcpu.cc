@@ -316,7 +316,9 @@ std::optional<core::VcpuExit> TcgVcpu::run_single() {
     cold_->slow_site = 0;
     TcgCounters::bump(counters_.interpreted);
     cold_->stat_insns += options_.count ? 1 : 0;
+    frontend_->begin_single();
     const CodeExit exit = interpreter_->run(head_, ir_);
+    frontend_->end_single();
     if (exit == CodeExit::kState)
         mode_changed();
     if (exit == CodeExit::kException || head_->exception_pending)

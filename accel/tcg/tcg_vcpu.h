@@ -61,6 +61,7 @@ public:
     unsigned index() const override { return core::Vcpu::index(); }
     std::int64_t guest_ns() const override { return clocks_.virtual_ns(); }
     bool alone() override;
+    void watching(bool some) override;
     void spin() override;
 
     // Written to by others.
@@ -103,6 +104,8 @@ private:
     static PageEntry page_entry(std::uint64_t linear, const tcg::Translation &translation, const std::uint8_t *host_page,
                                 core::RamBlock &block, std::uint64_t offset, const core::FlatRange &range);
     void fill_tlb(const PageEntry &entry);
+    /// An access to a page that the guest watches: may it be done now? False: exception_pending is set.
+    bool may_access(std::uint64_t address, unsigned size, bool write);
     void slow_load(std::uint64_t address, unsigned size, unsigned flags, void *data);
     void slow_store(std::uint64_t address, unsigned size, unsigned flags, const void *data);
     void *probe_write(std::uint64_t address, unsigned size, unsigned flags);
@@ -185,6 +188,7 @@ private:
     tcg::ExitSlot *last_exit_ = nullptr;     ///< chainable exit that generated code left by
     bool in_generated_code_ = false;
     bool alone_ = false;    ///< no other vCPU runs
+    bool watching_ = false; ///< the frontend has watched pages
     unsigned spins_ = 0;
     std::vector<std::uint8_t> source_pages_; ///< the bytes that a block is made of
     const tcg::TranslationBlock *interpreting_ = nullptr; ///< the block that the interpreter runs

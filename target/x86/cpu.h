@@ -12,6 +12,7 @@
 #include "rhea/target/x86/registers.h"
 #include "rhea/target/x86/state.h"
 #include "rhea/tcg/frontend.h"
+#include "watch.h"
 
 namespace rhea::target::x86 {
 
@@ -65,6 +66,7 @@ struct Cpu {
         pdpte{};                ///< PAE page directory pointers as loaded by the last CR3 write
     bool pdptes_stale = false;  ///< after a snapshot was loaded: read them at the next walk
     LinearCache linear_cache;
+    Watch watch;  ///< data and I/O breakpoints
     bool task_switched =
         false;  ///< a task switch passed the point of no return: faults are the new task's
     bool task_trap = false;  ///< the new task's TSS has the T bit: #DB when the switch is done

@@ -16,6 +16,9 @@ struct Fault {
     std::uint64_t address = 0;  ///< #PF: CR2; #DB: bits for DR6
 };
 
+/// Not an exception: the instruction is to be started again by itself (tcg::kRestartSingle).
+inline constexpr std::uint8_t kRestart = 0xff;
+
 /// Does this vector push an error code (SDM vol. 3, table 6-1)?
 constexpr bool has_error_code(unsigned vector) {
     return vector == kVectorDF || (vector >= kVectorTS && vector <= kVectorPF) ||

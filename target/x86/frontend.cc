@@ -136,6 +136,15 @@ class X86Frontend final : public tcg::GuestFrontend, public core::TscPort {
         return cpu_->code64() ? linear : linear & 0xffffffff;
     }
 
+    bool watched_page(std::uint64_t linear) const override {
+        return x86::watched_page(cpu_->watch, linear);
+    }
+    bool access_watched(std::uint64_t linear, unsigned size, bool write) override {
+        return x86::access_watched(*cpu_, linear, size, write);
+    }
+    void begin_single() override { begin_noting(*cpu_); }
+    void end_single() override { end_noting(*cpu_); }
+
     Outcome deliver_exception() override { return deliver_pending(*cpu_); }
     Outcome check_requests() override { return x86::check_requests(*cpu_); }
     bool has_work() const override { return x86::has_work(*cpu_); }

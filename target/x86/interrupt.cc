@@ -1,5 +1,7 @@
 #include "interrupt.h"
 
+#include <utility>
+
 #include "paging.h"
 #include "rhea/util/log.h"
 #include "segment.h"
@@ -203,6 +205,10 @@ void log_event(const Cpu& cpu, const Event& e) {
 }  // namespace
 
 void raise(CpuState& s, const Fault& fault) {
+    if (fault.vector == kRestart) {
+        s.head.exception_pending = tcg::kRestartSingle;
+        return;
+    }
     s.head.exception_pending = 1;
     s.exception_vector = fault.vector;
     s.exception_error_code = fault.error;
@@ -228,6 +234,7 @@ int combine_faults(const Event& first, unsigned second_vector) {
 tcg::GuestFrontend::Outcome deliver_event(Cpu& cpu, Event event) {
     using Outcome = tcg::GuestFrontend::Outcome;
     cpu.s.interrupt_shadow = 0;
+    const NoteHits noting(cpu.watch);
     for (;;) {
         if (util::log_enabled(util::kLogInt))
             log_event(cpu, event);
@@ -241,10 +248,14 @@ tcg::GuestFrontend::Outcome deliver_event(Cpu& cpu, Event event) {
                 protected_mode_interrupt(cpu, event);
             }
             update_mode(cpu);
-            if (!cpu.task_trap)
+            // What the pushes hit. Those of #DB itself are only shown: a breakpoint on its stack would never come to an end.
+            const std::uint8_t hits = std::exchange(cpu.watch.hits, std::uint8_t{0});
+            cpu.s.dr[6] |= hits;
+            if (!cpu.task_trap && (hits == 0 || event.vector == kVectorDB))
                 return Outcome::kRun;
+            if (cpu.task_trap)
+                cpu.s.dr[6] |= kDr6BT;
             cpu.task_trap = false;
-            cpu.s.dr[6] |= kDr6BT;
             event = {.vector = kVectorDB};
         } catch (const Fault& fault) {
             update_mode(cpu);  // a task switch may have got half way
@@ -275,8 +286,8 @@ void finish_transfer(Cpu& cpu, const Fault* fault) {
             cpu.s.cr2 = fault->address;
         event = {fault->vector, EventKind::kException, has_error_code(fault->vector), fault->error,
                  0};
-    } else if (cpu.task_trap) {
-        cpu.s.dr[6] |= kDr6BT;
+    } else if (cpu.task_trap || (cpu.watch.hits != 0 && !cpu.watch.noting)) {
+        cpu.s.dr[6] |= (cpu.task_trap ? kDr6BT : 0) | std::exchange(cpu.watch.hits, std::uint8_t{0});
         event.vector = kVectorDB;
     } else {
         return;

@@ -1,5 +1,6 @@
 #include "linear_memory.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "fpu/x87_guest.h"
@@ -88,12 +89,19 @@ struct Split {
         first = resolve(cpu, linear, access, as, not_canonical);
         second = resolve(cpu, next, access, as, not_canonical);
     }
+    /// Before the first byte is stored: the instruction may have to be started again.
+    void check(Cpu& cpu, unsigned size) const {
+        first.check(cpu, first_size, true);
+        second.check(cpu, size - first_size, true);
+    }
     LinearTarget at(unsigned i) const {
         LinearTarget t = i < first_size ? first : second;
         const unsigned offset = i < first_size ? i : i - first_size;
         t.physical += offset;
         if (t.host != nullptr)
             t.host += offset;
+        if (t.watched != ~0ull)
+            t.watched += offset;
         return t;
     }
 };
@@ -132,6 +140,11 @@ bool try_resolve(Cpu& cpu, std::uint64_t linear, tcg::Access access, As as, Line
         cpu.linear_cache.insert(page, as, write, physical);
     }
     out.physical = physical | (linear & ~kPageMask);
+    if (watched_page(cpu.watch, linear)) {
+        out.watched = linear;
+        out.host = nullptr;
+        return true;
+    }
     out.host = host_pointer(cpu, out.physical, write);
     return true;
 }
@@ -149,12 +162,14 @@ LinearTarget resolve(Cpu& cpu, std::uint64_t linear, tcg::Access access, As as,
 }
 
 std::uint64_t load_target(Cpu& cpu, const LinearTarget& target, unsigned size) {
+    target.check(cpu, size, false);
     if (target.host != nullptr)
         return load_host(target.host, size);
     return cpu.host.memory().load(target.physical, size);
 }
 
 void store_target(Cpu& cpu, const LinearTarget& target, std::uint64_t value, unsigned size) {
+    target.check(cpu, size, true);
     if (target.host != nullptr)
         store_host(target.host, value, size);
     else
@@ -180,15 +195,29 @@ void write_linear(Cpu& cpu, std::uint64_t linear, std::uint64_t value, unsigned 
         return;
     }
     const Split split(cpu, linear, size, tcg::Access::kWrite, as, not_canonical);
+    split.check(cpu, size);
     for (unsigned i = 0; i < size; ++i)
         store_target(cpu, split.at(i), (value >> (i * 8)) & 0xff, 1);
 }
 
+void check_writable_linear(Cpu& cpu, std::uint64_t linear, std::size_t size, As as,
+                           Vector not_canonical) {
+    const LinearTarget target = resolve(cpu, linear, tcg::Access::kWrite, as, not_canonical);
+    if (size > target.length)
+        resolve(cpu, linear + target.length, tcg::Access::kWrite, as, not_canonical);
+}
+
 void probe_write_linear(Cpu& cpu, std::uint64_t linear, std::size_t size, As as,
                         Vector not_canonical) {
-    resolve(cpu, linear, tcg::Access::kWrite, as, not_canonical);
-    if (size != 0 && crosses(linear, size))
-        resolve(cpu, linear + size - 1, tcg::Access::kWrite, as, not_canonical);
+    const LinearTarget target = resolve(cpu, linear, tcg::Access::kWrite, as, not_canonical);
+    if (size == 0)
+        return;
+    const std::size_t in_page = std::min(size, target.length);
+    LinearTarget second; // CR2 shows its first byte
+    if (size > in_page)
+        second = resolve(cpu, linear + in_page, tcg::Access::kWrite, as, not_canonical);
+    target.check(cpu, static_cast<unsigned>(in_page), true);
+    second.check(cpu, static_cast<unsigned>(size - in_page), true);
 }
 
 std::uint64_t read_physical(Cpu& cpu, core::hwaddr physical, unsigned size) {

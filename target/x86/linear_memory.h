@@ -19,6 +19,13 @@ struct LinearTarget {
                                    ///< null: go through the AddressSpace
     core::hwaddr physical = 0;
     std::size_t length = 0;  ///< bytes to the end of the page
+    std::uint64_t watched = ~0ull;  ///< the linear address where the page has a data breakpoint: host is null then
+
+    /// Is it a hit, throws what starts the instruction again. Loads and stores do this too.
+    void check(Cpu& cpu, unsigned size, bool write) const {
+        if (watched != ~0ull)
+            check_watched(cpu, watched, size, write);
+    }
 };
 
 /// Where the present window's software TLB has the page, and the access stays within it; else null. The access has the
@@ -45,7 +52,10 @@ std::uint64_t read_linear(Cpu& cpu, std::uint64_t linear, unsigned size, As as,
                           Vector not_canonical = kVectorGP);
 void write_linear(Cpu& cpu, std::uint64_t linear, std::uint64_t value, unsigned size, As as,
                   Vector not_canonical = kVectorGP);
-/// Faults as a store of `size` bytes would.
+/// Faults as a store of `size` bytes would, but is none for data breakpoints.
+void check_writable_linear(Cpu& cpu, std::uint64_t linear, std::size_t size, As as,
+                           Vector not_canonical = kVectorGP);
+/// Before a store in pieces: faults, and stops at a data breakpoint, as one of `size` bytes would.
 void probe_write_linear(Cpu& cpu, std::uint64_t linear, std::size_t size, As as,
                         Vector not_canonical = kVectorGP);
 

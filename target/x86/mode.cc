@@ -62,7 +62,7 @@ std::uint32_t compute_mode(const CpuState& s) {
     const bool real = !pe || vm;
     std::uint32_t mode = 0;
     if (s.cpl == 3)
-        mode |= kModeCpl3;
+        mode |= (s.rflags & kFlagAC) != 0 && (s.cr0 & kCr0AM) != 0 ? kModeCpl3 | kModeAlignCheck : kModeCpl3;
     else
         mode |= (s.rflags & kFlagAC) != 0 && (s.cr4 & kCr4SMAP) != 0 ? 2 : 1;
     if (pe && !vm)
@@ -104,6 +104,8 @@ std::uint32_t compute_mode(const CpuState& s) {
 }
 
 void update_mode(Cpu& cpu) {
+    if ((cpu.s.dr[7] & 0xff) != 0 || cpu.watch.data_count + cpu.watch.port_count != 0)
+        update_watch(cpu);
     const std::uint32_t mode = compute_mode(cpu.s);
     if (mode == cpu.mode)
         return;

@@ -35,6 +35,7 @@ std::uint64_t helper_in(CpuState* state, std::uint64_t a, std::uint64_t b, std::
         const auto port = static_cast<std::uint16_t>(a);
         const auto size = static_cast<unsigned>(b);
         check_io_permission(cpu, port, size);
+        check_watched_port(cpu, port, size);
         return read_port(cpu, port, size);
     });
 }
@@ -44,6 +45,7 @@ std::uint64_t helper_out(CpuState* state, std::uint64_t a, std::uint64_t b, std:
         const auto port = static_cast<std::uint16_t>(a);
         const auto size = static_cast<unsigned>(c);
         check_io_permission(cpu, port, size);
+        check_watched_port(cpu, port, size);
         write_port(cpu, port, b, size);
         return 0;
     });

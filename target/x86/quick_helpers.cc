@@ -17,7 +17,7 @@ constexpr std::uint64_t kShort = 64;
 /// 64-bit code, forward, more than one element at a time.
 bool simple(const CpuState &s, const StringInfo &info) {
     return info.code64 && info.address_size == 8 && !info.one && info.rep != RepKind::kNone && s.df == 1 &&
-           info.segment != kFs && info.segment != kGs;
+           info.segment != kFs && info.segment != kGs && (s.cold.mode_word & kModeAlignCheck) == 0;
 }
 
 /// Elements from here to the end of the page, at most `wanted`.

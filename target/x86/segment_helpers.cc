@@ -57,6 +57,12 @@ std::uint64_t verify(CpuState* state, std::uint64_t selector, bool write) {
 
 }  // namespace
 
+std::uint64_t helper_check_alignment(CpuState* state, std::uint64_t a, std::uint64_t b, std::uint64_t) {
+    if ((a & b) != 0 && is_canonical(Cpu::of(state), a)) // else the access itself is #GP
+        raise(*state, Fault{kVectorAC, 0, 0});
+    return 0;
+}
+
 std::uint64_t helper_seg_check(CpuState* state, std::uint64_t a, std::uint64_t b, std::uint64_t c) {
     const Cpu& cpu = Cpu::of(state);
     const bool protect = cpu.protected_mode() && !cpu.vm86();
@@ -222,9 +228,10 @@ std::uint64_t helper_enter(CpuState* state, std::uint64_t a, std::uint64_t b, st
             stack.push(untouched.peek(start - i * size, size), size);
         stack.push(frame, size);
         stack.release(0 - a);
-        probe_write_linear(cpu,
-                           (cpu.code64() ? 0 : state->seg_base[kSs]) + (stack.sp() & stack.mask()),
-                           size, cpu.as_current(), kVectorSS);
+        const std::uint64_t end = (cpu.code64() ? 0 : state->seg_base[kSs]) + (stack.sp() & stack.mask());
+        if ((cpu.mode & kModeAlignCheck) != 0 && (end & (size - 1)) != 0 && is_canonical(cpu, end))
+            throw_fault(kVectorAC);
+        check_writable_linear(cpu, end, size, cpu.as_current(), kVectorSS);
         const std::uint64_t mask = size == 2 ? 0xffff : size == 4 ? 0xffffffff : ~0ull;
         state->gpr[kRbp] =
             size == 2 ? (state->gpr[kRbp] & ~0xffffull) | (frame & 0xffff) : frame & mask;

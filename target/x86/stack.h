@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "linear_memory.h"
+#include "paging.h"
 #include "segment.h"
 
 namespace rhea::target::x86 {
@@ -42,7 +43,7 @@ class Stack {
 
     void push(std::uint64_t value, unsigned size) {
         const std::uint64_t sp = (sp_ - size) & mask_;
-        write_linear(cpu_, linear(sp, size, true), value, size, as_, kVectorSS);
+        write_linear(cpu_, aligned(linear(sp, size, true), size), value, size, as_, kVectorSS);
         sp_ = (sp_ & ~mask_) | sp;
     }
     std::uint64_t pop(unsigned size) {
@@ -52,7 +53,8 @@ class Stack {
     }
     /// The value `offset` bytes above the top.
     std::uint64_t peek(std::uint64_t offset, unsigned size) {
-        return read_linear(cpu_, linear((sp_ + offset) & mask_, size, false), size, as_, kVectorSS);
+        return read_linear(cpu_, aligned(linear((sp_ + offset) & mask_, size, false), size), size, as_,
+                           kVectorSS);
     }
     void release(std::uint64_t bytes) { sp_ = (sp_ & ~mask_) | ((sp_ + bytes) & mask_); }
 
@@ -65,6 +67,11 @@ class Stack {
     void commit() { cpu_.s.gpr[kRsp] = result(cpu_.s.gpr[kRsp]); }
 
   private:
+    std::uint64_t aligned(std::uint64_t address, unsigned size) const {
+        if (as_ == As::kUser && (cpu_.mode & kModeAlignCheck) != 0 && (address & (size - 1)) != 0 && is_canonical(cpu_, address))
+            throw_fault(kVectorAC);
+        return address;
+    }
     std::uint64_t linear(std::uint64_t sp, unsigned size, bool write) const {
         if (mask_ == ~0ull)
             return sp;

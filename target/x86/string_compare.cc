@@ -121,7 +121,7 @@ std::uint64_t helper_rep_cmps(CpuState* state, std::uint64_t a, std::uint64_t, s
             count.done(n);
             if (scan.ended)
                 break;
-            if (count.pauses(*state))
+            if (count.pauses())
                 return finish(*state, scan, info, true);
         }
         return finish(*state, scan, info, false);
@@ -164,7 +164,7 @@ std::uint64_t helper_rep_scas(CpuState* state, std::uint64_t a, std::uint64_t, s
             count.done(n);
             if (scan.ended)
                 break;
-            if (count.pauses(*state))
+            if (count.pauses())
                 return finish(*state, scan, info, true);
         }
         return finish(*state, scan, info, false);

@@ -101,7 +101,7 @@ std::uint64_t helper_rep_movs(CpuState* state, std::uint64_t a, std::uint64_t, s
             from.advance(n);
             to.advance(n);
             count.done(n);
-            if (count.pauses(*state))
+            if (count.pauses())
                 return 1;
         }
         return 0;
@@ -140,7 +140,7 @@ std::uint64_t helper_rep_stos(CpuState* state, std::uint64_t a, std::uint64_t, s
             }
             to.advance(n);
             count.done(n);
-            if (count.pauses(*state))
+            if (count.pauses())
                 return 1;
         }
         return 0;
@@ -181,7 +181,7 @@ std::uint64_t helper_rep_lods(CpuState* state, std::uint64_t a, std::uint64_t, s
             state->gpr[kRax] = (state->gpr[kRax] & keep) | value;
             from.advance(n);
             count.done(n);
-            if (count.pauses(*state))
+            if (count.pauses())
                 return 1;
         }
         return 0;

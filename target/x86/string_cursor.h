@@ -8,6 +8,7 @@
 
 #include "helper_args.h"
 #include "linear_memory.h"
+#include "paging.h"
 #include "segment.h"
 
 namespace rhea::target::x86 {
@@ -49,8 +50,12 @@ class StringCursor {
         return std::min(n, wanted);
     }
 
-    /// Limit and type of the segment for the next element; false: `fault` is set.
+    /// Alignment, limit and type of the segment for the next element; false: `fault` is set.
     bool check(bool write, Fault& fault) const {
+        if ((cpu_.mode & kModeAlignCheck) != 0 && (linear() & (size_ - 1)) != 0 && is_canonical(cpu_, linear())) {
+            fault = {kVectorAC, 0, 0};
+            return false;
+        }
         if (!checked_ || segment_allows(cpu_.s.seg[seg_], static_cast<std::uint32_t>(offset()),
                                         size_, write, cpu_.protected_mode() && !cpu_.vm86()))
             return true;
@@ -97,7 +102,8 @@ inline bool interrupted(const CpuState& s) {
 class RepeatCount {
   public:
     RepeatCount(Cpu& cpu, const StringInfo& info)
-        : reg_(cpu.s.gpr[kRcx]),
+        : cpu_(cpu),
+          reg_(cpu.s.gpr[kRcx]),
           repeated_(info.rep != RepKind::kNone),
           one_(info.one),
           mask_(info.address_size == 8   ? ~0ull
@@ -109,7 +115,9 @@ class RepeatCount {
         return one_ ? std::min<std::uint64_t>(count, 1) : count;
     }
     /// Does the instruction stop here with elements left?
-    bool pauses(const CpuState& s) const { return (one_ || interrupted(s)) && left() != 0; }
+    bool pauses() const {
+        return (one_ || interrupted(cpu_.s) || cpu_.watch.hits != 0) && left() != 0;
+    }
     void done(std::uint64_t n) {
         if (!repeated_) {
             single_ = 0;
@@ -120,6 +128,7 @@ class RepeatCount {
     }
 
   private:
+    Cpu& cpu_;
     std::uint64_t& reg_;
     bool repeated_, one_;
     std::uint64_t mask_;

@@ -17,17 +17,19 @@ std::uint64_t helper_ins(CpuState* state, std::uint64_t a, std::uint64_t, std::u
             Fault fault;
             if (!to.check(true, fault))
                 throw Fault(fault);
+            check_watched_port(cpu, port, info.size);
             // The port is read only when the value can be stored.
             if (to.run_length(1) == 0) {
                 probe_write_linear(cpu, to.linear(), info.size, as);
                 write_linear(cpu, to.linear(), read_port(cpu, port, info.size), info.size, as);
             } else {
                 const LinearTarget target = resolve(cpu, to.linear(), tcg::Access::kWrite, as);
+                target.check(cpu, info.size, true);
                 store_target(cpu, target, read_port(cpu, port, info.size), info.size);
             }
             to.advance(1);
             count.done(1);
-            if (count.pauses(*state))
+            if (count.pauses())
                 return 1;
         }
         return 0;
@@ -45,11 +47,13 @@ std::uint64_t helper_outs(CpuState* state, std::uint64_t a, std::uint64_t, std::
             Fault fault;
             if (!from.check(false, fault))
                 throw Fault(fault);
-            write_port(cpu, port, read_linear(cpu, from.linear(), info.size, cpu.as_current()),
-                       info.size);
+            const std::uint64_t value =
+                read_linear(cpu, from.linear(), info.size, cpu.as_current());
+            check_watched_port(cpu, port, info.size);
+            write_port(cpu, port, value, info.size);
             from.advance(1);
             count.done(1);
-            if (count.pauses(*state))
+            if (count.pauses())
                 return 1;
         }
         return 0;

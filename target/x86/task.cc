@@ -160,10 +160,11 @@ void switch_task(Cpu& cpu, std::uint16_t selector, const Descriptor& tss, TaskSw
     NewTask task = read_task(cpu, new_base, new_layout);
     const Layout& old_layout = (s.tr.attr & 8) != 0 ? kLayout32 : kLayout16;
     const std::uint16_t old_selector = s.tr.selector;
-    probe_write_linear(cpu, s.tr_base, old_layout.minimum_limit + 1, As::kSupervisor);
+    check_writable_linear(cpu, s.tr_base, old_layout.minimum_limit + 1, As::kSupervisor);
     if (nested)
-        probe_write_linear(cpu, new_base, 2, As::kSupervisor);
+        check_writable_linear(cpu, new_base, 2, As::kSupervisor);
 
+    const NoteHits noting(cpu.watch);  // from here on nothing can be started again
     std::uint64_t old_flags = read_rflags(s);
     if (why == TaskSwitch::kReturn)
         old_flags &= ~std::uint64_t{kFlagNT};

@@ -99,6 +99,7 @@ bool BlockRunner::run(std::uint64_t seed) {
         return true;
     }
     Program program = make_program(rows_, size, random);
+    program.before.align_check = checks_alignment(seed);
     const std::vector<std::uint8_t> &pool = random.one_in(2) ? integers_ : floats_;
     std::memcpy(initial_.data(), &pool[random.below((kPoolSize - kWritableSize) / 8) * 8], initial_.size());
     MachineCpu::How how;

@@ -1,6 +1,7 @@
 #include "tests/diff/encoder.h"
 
 #include "tests/diff/arena.h"
+#include "tests/diff/vendor.h"
 
 #include <algorithm>
 #include <cstring>
@@ -286,6 +287,11 @@ std::optional<Encoded> encode_row(RowId id, CodeSize size, FeatureSet features, 
         }
     }
     return std::nullopt;
+}
+
+bool checks_alignment(std::uint64_t seed) {
+    constexpr std::uint64_t kOther = 0x5851f42d4c957f2d; // a stream of its own: the rest of a case is the same with and without
+    return !host_is_intel() && Random(seed * kOther).one_in(16);
 }
 
 Snapshot random_state(Encoded &e, CodeSize size, Random &random) {

@@ -25,6 +25,9 @@ std::uint64_t interesting_float(Random &random);
 /// Random x87, MMX and SSE state.
 void random_float_state(FloatState &state, Random &random);
 
+/// Has the case EFLAGS.AC? Now and then; not on Intel's CPUs, which check other operands.
+bool checks_alignment(std::uint64_t seed);
+
 /// Random registers and flags for the instruction, which will lie at kStart.
 Snapshot random_state(Encoded &encoded, CodeSize size, Random &random);
 

@@ -36,6 +36,7 @@ Ending ending_of_vector(unsigned vector) {
     case kVectorDB: return Ending::kDebug;
     case kVectorBP: return Ending::kBreakpoint;
     case kVectorUD: return Ending::kUndefined;
+    case kVectorAC: return Ending::kAlignment;
     case kVectorMF:
     case kVectorXM: return Ending::kFloat;
     default: return Ending::kMemory; // what the host shows as a segmentation violation
@@ -93,7 +94,7 @@ void write_descriptors(std::uint8_t *gdt, std::uint8_t *ldt) {
 }
 
 void set_guest_state(CpuState &s, const Snapshot &before, CodeSize size, const GuestTables &tables) {
-    s.cr0 = kCr0PE | kCr0ET | kCr0NE | kCr0WP | kCr0PG;
+    s.cr0 = kCr0PE | kCr0ET | kCr0NE | kCr0WP | kCr0AM | kCr0PG;
     s.cr3 = tables.pml4;
     s.cr4 = kCr4PAE | kCr4OSFXSR | kCr4OSXMMEXCPT | kCr4FSGSBASE | kCr4OSXSAVE;
     s.xcr0 = 7;
@@ -103,7 +104,7 @@ void set_guest_state(CpuState &s, const Snapshot &before, CodeSize size, const G
     s.ldt_base = tables.ldt;
     s.tr = {0, 0x8b, 0};
     s.cpl = 3;
-    s.rflags = kFlagIF | 2;
+    s.rflags = kFlagIF | 2 | (before.align_check ? kFlagAC : 0);
     s.interrupt_shadow = s.halted = 0;
     s.head.exception_pending = 0;
     s.exception_next_length = 0;

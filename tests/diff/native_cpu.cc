@@ -1,5 +1,6 @@
 #include "tests/diff/native_cpu.h"
 
+#include "rhea/target/x86/registers.h"
 #include "tests/diff/arena.h"
 #include "tests/diff/guest_state.h"
 
@@ -48,7 +49,7 @@ void fill(user_regs_struct &regs, Snapshot &before, CodeSize size) {
     regs.r8 = g[kR8], regs.r9 = g[kR9], regs.r10 = g[kR10], regs.r11 = g[kR11];
     regs.r12 = g[kR12], regs.r13 = g[kR13], regs.r14 = g[kR14], regs.r15 = g[kR15];
     regs.rip = size == CodeSize::k16 ? before.rip - kCodeAddress : before.rip;
-    regs.eflags = 0x202 | before.flags;
+    regs.eflags = 0x202 | before.flags | (before.align_check ? kFlagAC : 0);
     regs.orig_rax = ~0ull; // no system call to restart
     regs.cs = size == CodeSize::k64 ? kCode64 : size == CodeSize::k32 ? kCode32 : kCode16;
     regs.ss = size == CodeSize::k16 ? kData16 : kData;
@@ -67,6 +68,7 @@ void fill(user_regs_struct &regs, Snapshot &before, CodeSize size) {
 
 Snapshot read_back(const user_regs_struct &regs) {
     Snapshot s;
+    s.align_check = (regs.eflags & kFlagAC) != 0;
     s.gpr = {regs.rax, regs.rcx, regs.rdx, regs.rbx, regs.rsp, regs.rbp, regs.rsi, regs.rdi,
              regs.r8,  regs.r9,  regs.r10, regs.r11, regs.r12, regs.r13, regs.r14, regs.r15};
     if (regs.ss == kData16) {
@@ -153,8 +155,12 @@ Ending ending_of(const siginfo_t &info) {
     switch (info.si_signo) {
     case SIGFPE: return info.si_code == FPE_INTDIV ? Ending::kDivide : Ending::kFloat;
     case SIGILL: return Ending::kUndefined;
-    case SIGSEGV:
-    case SIGBUS: return Ending::kMemory;
+    case SIGBUS:
+        if (info.si_code == BUS_ADRALN) {
+            return Ending::kAlignment;
+        }
+        [[fallthrough]];
+    case SIGSEGV: return Ending::kMemory;
     case SIGTRAP:
         // INT3 and INT1 come from the kernel's own handlers, the end of a step as TRAP_TRACE.
         return info.si_code == kFromKernel ? Ending::kBreakpoint
@@ -163,8 +169,6 @@ Ending ending_of(const siginfo_t &info) {
     default: return Ending::kOther;
     }
 }
-
-constexpr std::uint64_t kFlagID = 1u << 21;
 
 } // namespace
 

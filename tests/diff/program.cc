@@ -22,7 +22,7 @@ bool one_of(std::string_view name, std::initializer_list<std::string_view> list)
     return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-bool is_stack(const Row &row) { return row.mnemonic == "push" || row.mnemonic == "pop"; }
+bool is_stack(const Row &row) { return one_of(row.mnemonic, {"push", "pop", "pushf"}); }
 bool divides(const Row &row) { return row.mnemonic == "div" || row.mnemonic == "idiv"; }
 
 bool suits_programs(const Row &row) {

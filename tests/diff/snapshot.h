@@ -14,9 +14,9 @@ inline constexpr std::uint32_t kComparedFlags = tcg::kArithFlags | kDirectionFla
 enum class CodeSize : std::uint8_t { k16, k32, k64 };
 
 /// What ended the case.
-enum class Ending : std::uint8_t { kDone, kDivide, kDebug, kBreakpoint, kUndefined, kMemory, kFloat, kOther };
+enum class Ending : std::uint8_t { kDone, kDivide, kDebug, kBreakpoint, kUndefined, kMemory, kAlignment, kFloat, kOther };
 constexpr const char *ending_name(Ending ending) {
-    constexpr const char *kNames[] = {"done", "#DE", "#DB", "#BP", "#UD", "#PF/#GP/#SS", "#MF/#XM", "other"};
+    constexpr const char *kNames[] = {"done", "#DE", "#DB", "#BP", "#UD", "#PF/#GP/#SS", "#AC", "#MF/#XM", "other"};
     return kNames[static_cast<unsigned>(ending)];
 }
 
@@ -38,6 +38,7 @@ struct Snapshot {
     std::uint64_t rip = 0;
     std::uint64_t fs_base = 0, gs_base = 0;
     std::uint32_t flags = 0; ///< kComparedFlags
+    bool align_check = false; ///< EFLAGS.AC is set (CR0.AM always is)
     std::array<std::uint16_t, kSegCount> selectors{};
     Ending ending = Ending::kDone;
     std::uint64_t fault_address = 0; ///< 0 when unknown

@@ -43,7 +43,15 @@ public:
     virtual bool alone() { return true; }
     /// PAUSE: the guest waits for another CPU in a loop.
     virtual void spin() {}
+    /// Which pages are watched has changed (GuestFrontend::watched_page); `some`: there are any.
+    virtual void watching(bool some) { (void)some; }
 };
+
+/// head.exception_pending: not a guest exception; the instruction at head.pc is to be run alone, uncached, because it
+/// stores into the block that it is part of, or touches what is watched.
+inline constexpr std::uint32_t kRestartSingle = 0xffff;
+/// Likewise, while no other vCPU runs: it is atomic in the guest, and not in one access of the host.
+inline constexpr std::uint32_t kRestartAlone = 0xfffe;
 
 enum class Access : std::uint8_t { kRead, kWrite, kExecute };
 
@@ -96,6 +104,16 @@ public:
     /// Access to an address that no translation may have (not canonical): prepares the exception.
     virtual void raise_not_canonical(std::uint64_t linear) = 0;
     virtual void raise_alignment(std::uint64_t linear) = 0;
+    /// Watchpoints of the guest's own. Is some byte of this linear address's page watched? Such a page must not enter a TLB.
+    virtual bool watched_page(std::uint64_t linear) const { (void)linear; return false; }
+    /// Before an access to such a page. False: not now, exception_pending says to start the instruction again by itself.
+    virtual bool access_watched(std::uint64_t linear, unsigned size, bool write) {
+        (void)linear, (void)size, (void)write;
+        return true;
+    }
+    /// Round an instruction that is run by itself: its accesses to what is watched are done, and then become an exception.
+    virtual void begin_single() {}
+    virtual void end_single() {}
     /// Is the linear address one that can be translated at all?
     virtual bool canonical(std::uint64_t linear) const = 0;
     /// The linear address as the present mode computes it (x86 outside 64-bit code: modulo 2^32).

@@ -53,7 +53,7 @@ std::uint64_t helper_simd_check(CpuState *state, std::uint64_t a, std::uint64_t,
 /// Also with a mask that stores nothing: CPUs differ, this is what AMD's do.
 std::uint64_t helper_mask_probe(CpuState *state, std::uint64_t a, std::uint64_t b, std::uint64_t) {
     return guarded(state, [&](Cpu &cpu) -> std::uint64_t {
-        probe_write_linear(cpu, a, b, cpu.as_current());
+        check_writable_linear(cpu, a, b, cpu.as_current());
         return 0;
     });
 }

@@ -110,7 +110,7 @@ void save(Cpu &cpu, std::uint64_t linear, std::uint64_t mask, XsaveKind kind, bo
     check_area(s, linear);
     const std::uint64_t rfbm = s.xcr0 & mask;
     const std::size_t size = (rfbm & kXsaveAvx) != 0 ? kXsaveAvxOffset + kXsaveAvxSize : kXsaveAvxOffset;
-    probe_write_linear(cpu, linear, size, cpu.as_current());
+    check_writable_linear(cpu, linear, size, cpu.as_current());
     Area area(cpu, linear);
     std::uint64_t in_use = xsave_in_use(s);
     if (kind == XsaveKind::kXsavec && s.head.guest_mxcsr != kMxcsrInit) {

@@ -1,6 +1,55 @@
 #include "target/x86/translate/translator.h"
 
+#include <algorithm>
+#include <string_view>
+
 namespace rhea::target::x86 {
+namespace {
+
+bool named(const Insn &insn, std::initializer_list<std::string_view> names) {
+    return std::find(names.begin(), names.end(), insn.row().mnemonic) != names.end();
+}
+
+/// Vector operands of 16 and 32 bytes whose misalignment is #GP.
+bool aligned_by_itself(const Insn &insn) {
+    if (insn.vex) {
+        return named(insn, {"vmovaps", "vmovapd", "vmovdqa", "vmovntps", "vmovntpd", "vmovntdq", "vmovntdqa"});
+    }
+    return !insn.row().mnemonic.starts_with("sha") &&
+           !named(insn, {"movups", "movupd", "movdqu", "lddqu", "pcmpestri", "pcmpestrm", "pcmpistri", "pcmpistrm"});
+}
+
+/// What EFLAGS.AC wants of the address of `size` bytes (SDM vol. 3, table 6-7, and what AMD CPUs do where it has nothing): 1 is nothing.
+unsigned checked_alignment(const Insn &insn, unsigned size) {
+    constexpr unsigned kTenBytes = 10;
+    if (named(insn, {"sgdt", "sidt", "lgdt", "lidt"}) || insn.row().mnemonic.find("maskmovp") != std::string_view::npos ||
+        insn.row().mnemonic.starts_with("vpmaskmov") || (insn.row().flags & kRowXsave) != 0) {
+        return 1;
+    }
+    if (named(insn, {"jmpf", "callf", "lds", "les", "lss", "lfs", "lgs", "bound"})) {
+        return insn.operand_size; // of each part
+    }
+    if (named(insn, {"maskmovdqu", "vmaskmovdqu"})) {
+        return 8;
+    }
+    if (named(insn, {"fnstenv", "fldenv", "fnsave", "frstor"})) {
+        return insn.operand_size == 2 ? 2 : 4;
+    }
+    if (named(insn, {"fxsave", "fxrstor"})) {
+        return 4; // before the #GP of its own alignment
+    }
+    switch (size) {
+    case 2:
+    case 4:
+    case 8: return size;
+    case kTenBytes: return 8;
+    case 16:
+    case 32: return aligned_by_itself(insn) ? 1 : 16;
+    default: return 1;
+    }
+}
+
+} // namespace
 
 namespace {
 constexpr std::uint32_t kSingleModes = kModeTf | kModeShadow | kModeBreakpoints;
@@ -146,7 +195,11 @@ ValueId Translator::access(unsigned segment, ValueId offset64, unsigned size, bo
     if (((mode & kModeSegChecks) != 0 || through_code) && !code64()) {
         call(HelperId::seg_check, Type::kNone, {k(segment), offset64, k(size | (write ? 0x100u : 0u))});
     }
-    return linear(segment, offset64);
+    const ValueId address = linear(segment, offset64);
+    if (const unsigned alignment = (mode & kModeAlignCheck) != 0 ? checked_alignment(insn, size) : 1; alignment > 1) {
+        call(HelperId::check_alignment, Type::kNone, {address, k(alignment - 1)});
+    }
+    return address;
 }
 
 ValueId Translator::mem_address(unsigned size, bool write) {

@@ -1,5 +1,6 @@
 // Whole programs through the translator's run loop, as generated code, by the interpreter, and by both in lockstep:
 // what only shows when blocks, page tables, code pages and exceptions meet.
+#include "tests/unit/accel/tcg_debug_programs.h"
 #include "tests/unit/accel/tcg_programs.h"
 
 #include "rhea/accel/tcg.h"
@@ -11,6 +12,8 @@
 
 #include <cstring>
 #include <gtest/gtest.h>
+#include <ostream>
+#include <vector>
 
 namespace rhea::accel {
 namespace {
@@ -101,6 +104,31 @@ protected:
         EXPECT_TRUE(std::holds_alternative<vcpu_exit::Halted>(exit)) << (error ? error->text : "") << vcpu_->describe_registers();
     }
 
+    /// EIP and DR6 (B0 to B3, BS) of a #DB.
+    struct Trap {
+        std::uint32_t eip, dr6;
+        bool operator==(const Trap &) const = default;
+        friend std::ostream &operator<<(std::ostream &out, const Trap &trap) {
+            return out << std::hex << trap.eip << ": " << trap.dr6;
+        }
+    };
+    /// What kNotingHandler noted.
+    std::vector<Trap> traps() const {
+        constexpr std::uint32_t kNotes = 0x6200, kBits = 0x400f;
+        std::vector<Trap> list;
+        for (std::uint32_t n = 0; n < result(0) && n < 64; ++n)
+            list.push_back({word(kNotes + 8 * n), word(kNotes + 8 * n + 4) & kBits});
+        return list;
+    }
+    template <std::size_t kSize>
+    std::vector<Trap> traps_of(const std::uint8_t (&code)[kSize]) {
+        load(0x8000, code);
+        load(0x5000, program::kNotingHandler);
+        set_handler(1);
+        run_to_halt(0x8000);
+        return traps();
+    }
+
     NoPorts ports_;
     NoRequests requests_;
     core::Clocks clocks_;
@@ -161,6 +189,48 @@ TEST_P(TcgRun, InstructionBreakpoint) {
     EXPECT_EQ(result(1) & 0x400f, 1u) << "DR6.B0, not BS";
     EXPECT_EQ(result(2), 0x801du) << "a fault: the instruction itself";
     EXPECT_EQ(result(3), 3u);
+}
+
+TEST_P(TcgRun, DataBreakpoints) {
+    const std::vector<Trap> expected = {{0x8029, 1}, {0x8034, 1}, {0x803e, 1}, {0x8045, 1}, {0x804c, 2}, {0x8058, 2},
+                                        {0x8064, 1}, {0x8064, 2}, // within REP STOS, behind the element
+                                        {0x8071, 2}, {0x8079, 1}, {0x8084, 1}};
+    EXPECT_EQ(traps_of(program::kDataBreakpoints), expected);
+    EXPECT_EQ(word(0x6108), 1u) << "the loop beside it ran";
+}
+
+TEST_P(TcgRun, ADataBreakpointAndTheSingleStepAreOneTrap) {
+    const std::vector<Trap> expected = {{0x8025, 0x4001}, {0x8026, 0x4000}, {0x802d, 0x4000}, {0x802e, 0x4000}};
+    EXPECT_EQ(traps_of(program::kStepAndBreakpoint), expected);
+}
+
+TEST_P(TcgRun, PortBreakpoints) {
+    const std::vector<Trap> expected = {{0x8023, 4}, {0x8025, 4}, {0x802a, 4},              // OUT, IN, IN of two ports
+                                        {0x8039, 4}, {0x8039, 4}, {0x803b, 4}, {0x8041, 4}}; // REP OUTS, INS
+    EXPECT_EQ(traps_of(program::kPortBreakpoints), expected);
+}
+
+TEST_P(TcgRun, ADataBreakpointOnTheStackOfAnInterrupt) {
+    load(0x5800, program::kStackHandler);
+    put<std::uint64_t>(kIdt + 0x30 * 8, 0x00008e0000005800 | kCode << 16);
+    const std::vector<Trap> expected = {{0x5800, 8}};
+    EXPECT_EQ(traps_of(program::kStackBreakpoint), expected) << "as the handler begins";
+}
+
+TEST_P(TcgRun, AlignmentIsCheckedAtLevelThreeOnly) {
+    constexpr std::uint32_t kTss = 0xb000;
+    put<std::uint64_t>(kGdt + 0x30, 0x00cffb000000ffff); // code and data of level 3, a TSS
+    put<std::uint64_t>(kGdt + 0x38, 0x00cff3000000ffff);
+    put<std::uint64_t>(kGdt + 0x40, 0x0000890000000067 | std::uint64_t{kTss} << 16);
+    put<std::uint32_t>(kTss + 4, 0x9800); // ESP0, SS0
+    put<std::uint32_t>(kTss + 8, kData);
+    put<std::uint32_t>(kResults, 0xffffffff);
+    load(0x8000, program::kAlignment);
+    load(0x5000, program::kAlignmentHandler);
+    set_handler(17);
+    run_to_halt(0x8000);
+    EXPECT_EQ(result(0), 0u) << "#AC(0)";
+    EXPECT_EQ(result(1), 0x8000 + sizeof program::kAlignment - 7) << "of the store; loads before it are aligned";
 }
 
 TEST_P(TcgRun, PageFaultsArePrecise) {

@@ -141,6 +141,7 @@ enum ModeBits : std::uint32_t {
     kModeAvx = 1u << 23,      ///< CR4.OSXSAVE set and XCR0 with SSE and AVX: else VEX vectors are #UD
     kModeTaskSwitched = 1u << 24, ///< CR0.TS
     kModeX87Unmasked = 1u << 25, ///< some x87 exception is unmasked: x87 instructions are helper calls
+    kModeAlignCheck = 1u << 26,  ///< CPL 3 with CR0.AM and EFLAGS.AC: misaligned data is #AC
     kModeWindowShift = 0
 };
 
