@@ -77,7 +77,7 @@ void init_tables(std::uint64_t window) {
     *reinterpret_cast<VictimEntry*>(word(kVictimOffset)) = {invalid_victim_tag(0),
                                                             invalid_victim_tag(0), 0, 0};
     reinterpret_cast<CodePageLine*>(word(kCodePageOffset))->tag = invalid_victim_tag(0);
-    for (unsigned i = 0; i < 2; ++i) {
+    for (unsigned i = 0; i < kJumpWays; ++i) {
         reinterpret_cast<JumpEntry*>(word(kJumpOffset))[i].pc = invalid_pc(i);
     }
 }

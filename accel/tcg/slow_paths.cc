@@ -32,6 +32,7 @@ MemoryCallbacks SlowPaths::callbacks() {
         .probe_write = [](void *, std::uint64_t address, unsigned size,
                           unsigned flags) { return t_current->probe_write(address, size, flags); },
         .find_block = [](void *, std::uint64_t pc) { return t_current->find_block(pc); },
+        .deliver = [](void *) { return t_current->deliver_quickly(); },
     };
 }
 

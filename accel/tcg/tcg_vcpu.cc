@@ -281,16 +281,28 @@ std::optional<core::VcpuExit> TcgVcpu::step() {
     return std::nullopt;
 }
 
-std::optional<core::VcpuExit> TcgVcpu::handle_exception() {
+bool TcgVcpu::restore_precise_state() {
     if (cold_->slow_site != 0 && generator_) {
         const auto held = space_->lock();
-        if (const TranslationBlock *block = cache_->find_by_host_pc(cold_->slow_site)) {
-            if (!generator_->restore_state(head_, *block, cold_->slow_site))
-                return core::vcpu_exit::InternalError{
-                    fmt::format("no side table record for host pc {:#x}", cold_->slow_site)};
-        }
+        const TranslationBlock *block = cache_->find_by_host_pc(cold_->slow_site);
+        if (block && !generator_->restore_state(head_, *block, cold_->slow_site))
+            return false;
         cold_->slow_site = 0;
     }
+    return true;
+}
+
+/// From generated code, which then goes on with the handler.
+bool TcgVcpu::deliver_quickly() {
+    if (head_->exception_pending >= kRestartAlone || lockstep_ || !restore_precise_state() || !frontend_->deliver_quickly())
+        return false;
+    TcgCounters::bump(counters_.exceptions);
+    return true;
+}
+
+std::optional<core::VcpuExit> TcgVcpu::handle_exception() {
+    if (!restore_precise_state())
+        return core::vcpu_exit::InternalError{fmt::format("no side table record for host pc {:#x}", cold_->slow_site)};
     if (head_->exception_pending == kRestartSingle) {
         head_->exception_pending = 0;
         TcgCounters::bump(counters_.restarts);

@@ -158,6 +158,8 @@ private:
     void join(tcg::ExitSlot &exit, tcg::TranslationBlock &block); ///< the exit led to the block
     std::optional<core::VcpuExit> step();
     std::optional<core::VcpuExit> handle_exception();
+    bool restore_precise_state(); ///< pc and flags at the exception that generated code met; false: a bug
+    bool deliver_quickly();
     std::optional<core::VcpuExit> run_single();
     void drain_pending();
 

@@ -334,18 +334,37 @@ void TlbSet::flush_jump_caches() {
         flush_jump_cache(w);
 }
 
+/// Of the lines beside `index`: the one that has `pc` (which never has two), an empty one, or the one whose turn it is.
+unsigned TlbSet::free_jump_line(unsigned w, unsigned index, std::uint64_t pc) {
+    const JumpEntry *const entries = jumps(w);
+    unsigned free = index;
+    for (unsigned way = 1; way < kJumpWays; ++way) {
+        const unsigned other = index ^ way;
+        if (entries[other].pc == pc)
+            return other;
+        if (entries[other].pc == invalid_pc(other))
+            free = other;
+    }
+    if (free == index)
+        free = index ^ (1 + jump_turn_++ % (kJumpWays - 1));
+    return free;
+}
+
 void TlbSet::jump_cache_insert(std::uint64_t pc, const void *host, bool crosses) {
     const unsigned w = current_window();
     Window &here = window(w);
     JumpEntry *entries = jumps(w);
-    const unsigned index = jump_cache_index(pc), other = index ^ 1;
-    if (entries[index].pc != pc && entries[index].pc != invalid_pc(index)) {
-        const unsigned kind = here.jumps[kGlobal].test(index) ? kGlobal : kLocal;
-        entries[other] = entries[index];
-        here.jumps[kind].set(other);
-        here.jumps[1 - kind].reset(other);
-    } else if (entries[other].pc == pc) {
-        entries[other].pc = invalid_pc(other); // the same pc never has two lines
+    const unsigned index = jump_cache_index(pc);
+    if (entries[index].pc != pc) {
+        const unsigned free = free_jump_line(w, index, pc);
+        if (entries[index].pc != invalid_pc(index)) {
+            const unsigned kind = here.jumps[kGlobal].test(index) ? kGlobal : kLocal;
+            entries[free] = entries[index];
+            here.jumps[kind].set(free);
+            here.jumps[1 - kind].reset(free);
+        } else if (entries[free].pc == pc) {
+            entries[free].pc = invalid_pc(free);
+        }
     }
     entries[index] = {pc, reinterpret_cast<std::uint64_t>(host)};
     // The caller has just looked the page up. What is known of the second page is not asked: such blocks are not kept.

@@ -113,6 +113,7 @@ private:
     /// Returns how many slots were dropped.
     unsigned flush_window(unsigned w, bool keep_global);
     void flush_jump_cache(unsigned w, bool keep_global = false);
+    unsigned free_jump_line(unsigned w, unsigned index, std::uint64_t pc);
     void flush_jumps_of_page(unsigned w, std::uint64_t page);
     void flush_page_of(unsigned context, std::uint64_t linear);
     void flush_context_index(unsigned context, bool keep_global);
@@ -130,6 +131,7 @@ private:
     std::uint64_t flushes_ = 0, fills_ = 0, generation_ = 0;
     WritePlaces writers_;
     std::bitset<1024> code_page_hosts_; ///< by host page: may a line of some window be about it?
+    unsigned jump_turn_ = 0; ///< which of the lines beside is the next to lose its entry
     bool kernel_shared_ = true;
     unsigned shared_losses_ = 0; ///< switches that dropped much from the kernel's window which its own would have kept
 };

@@ -54,11 +54,12 @@ class LinearCache {
 
 struct Cpu {
     Cpu(CpuState& state, tcg::VcpuHost& vcpu_host, const CpuModel& cpu_model, unsigned cpu_index)
-        : s(state), host(vcpu_host), model(cpu_model), index(cpu_index), mode(state.cold.mode_word) {}
+        : s(state), host(vcpu_host), memory(vcpu_host.memory()), model(cpu_model), index(cpu_index), mode(state.cold.mode_word) {}
     static Cpu& of(CpuState* state) { return *reinterpret_cast<Cpu*>(state->cpu_data); }
 
     CpuState& s;
     tcg::VcpuHost& host;
+    core::AddressSpace& memory;  ///< host's
     const CpuModel& model;
     const unsigned index;
     std::uint32_t& mode;  ///< the mode word; kept by update_mode() and quick helpers
@@ -91,7 +92,15 @@ struct Cpu {
 
     /// The range of the present memory map that holds the physical address, or null. Valid until
     /// the next safe point.
-    const core::FlatRange* find_range(core::hwaddr physical) const;
+    const core::FlatRange* find_range(core::hwaddr physical) const {
+        const core::FlatView& view = memory.view();
+        if (range_hint < view.ranges.size()) {
+            const core::FlatRange& hint = view.ranges[range_hint];
+            if (physical - hint.start < hint.size)
+                return &hint;
+        }
+        return find_other_range(view, physical);
+    }
     core::hwaddr a20(core::hwaddr physical) const {
         return s.a20_masked ? physical & ~(1ull << 20) : physical;
     }
@@ -103,6 +112,9 @@ struct Cpu {
     // TLB maintenance: the host's and our own.
     void flush_tlb(bool keep_global);
     void flush_tlb_page(std::uint64_t linear);
+
+  private:
+    const core::FlatRange* find_other_range(const core::FlatView& view, core::hwaddr physical) const;
 };
 
 /// The mode word that the registers imply.

@@ -5,6 +5,7 @@
 
 #include "fault.h"
 #include "helpers.h"
+#include "tsc_anchor.h"
 
 namespace rhea::target::x86 {
 namespace {
@@ -50,14 +51,14 @@ std::uint64_t helper_cpuid(CpuState* state, std::uint64_t, std::uint64_t, std::u
 
 std::uint64_t helper_rdtsc(CpuState* state, std::uint64_t, std::uint64_t, std::uint64_t) {
     if (counter_allowed(*state, kCr4TSD, true))
-        put_edx_eax(*state, Cpu::of(state).tsc());
+        put_edx_eax(*state, read_tsc(Cpu::of(state)));
     return 0;
 }
 
 std::uint64_t helper_rdtscp(CpuState* state, std::uint64_t, std::uint64_t, std::uint64_t) {
     if (!counter_allowed(*state, kCr4TSD, true))
         return 0;
-    put_edx_eax(*state, Cpu::of(state).tsc());
+    put_edx_eax(*state, read_tsc(Cpu::of(state)));
     state->gpr[kRcx] = state->tsc_aux & 0xffffffff;
     return 0;
 }

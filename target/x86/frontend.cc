@@ -146,6 +146,7 @@ class X86Frontend final : public tcg::GuestFrontend, public core::TscPort {
     void end_single() override { end_noting(*cpu_); }
 
     Outcome deliver_exception() override { return deliver_pending(*cpu_); }
+    bool deliver_quickly() override { return x86::deliver_quickly(*cpu_); }
     Outcome check_requests() override { return x86::check_requests(*cpu_); }
     bool has_work() const override { return x86::has_work(*cpu_); }
 

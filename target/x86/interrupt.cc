@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "paging.h"
+#include "quick_helpers.h"
 #include "rhea/util/log.h"
 #include "segment.h"
 #include "stack.h"
@@ -238,6 +239,10 @@ tcg::GuestFrontend::Outcome deliver_event(Cpu& cpu, Event event) {
     for (;;) {
         if (util::log_enabled(util::kLogInt))
             log_event(cpu, event);
+        if (quick_event(cpu.s, event)) {
+            cpu.host.mode_changed();
+            return Outcome::kRun;
+        }
         try {
             if (!cpu.protected_mode()) {
                 event.has_error = false;  // real mode pushes none
@@ -299,14 +304,34 @@ void finish_transfer(Cpu& cpu, const Fault* fault) {
     }
 }
 
+namespace {
+
+Event pending_event(const CpuState& s) {
+    return {.vector = static_cast<std::uint8_t>(s.exception_vector),
+            .kind = s.exception_is_software ? EventKind::kSoftware : EventKind::kException,
+            .has_error = s.exception_has_error_code != 0,
+            .error = s.exception_error_code,
+            .next_length = s.exception_next_length};
+}
+
+}  // namespace
+
+bool deliver_quickly(Cpu& cpu) {
+    CpuState& s = cpu.s;
+    const Event event = pending_event(s);
+    if (event.vector == kVectorDB || s.interrupt_shadow != 0 || util::log_enabled(util::kLogInt) ||
+        !quick_event(s, event))
+        return false;
+    s.head.exception_pending = 0;
+    s.exception_next_length = 0;
+    if (event.vector == kVectorPF)
+        s.cr2 = s.exception_cr2;
+    return true;
+}
+
 tcg::GuestFrontend::Outcome deliver_pending(Cpu& cpu) {
     CpuState& s = cpu.s;
-    Event event;
-    event.vector = static_cast<std::uint8_t>(s.exception_vector);
-    event.kind = s.exception_is_software ? EventKind::kSoftware : EventKind::kException;
-    event.has_error = s.exception_has_error_code != 0;
-    event.error = s.exception_error_code;
-    event.next_length = s.exception_next_length;
+    const Event event = pending_event(s);
     s.head.exception_pending = 0;
     s.exception_is_software = s.exception_next_length = 0;
     if (event.vector == kVectorPF && event.kind == EventKind::kException)

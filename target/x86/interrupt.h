@@ -26,6 +26,9 @@ tcg::GuestFrontend::Outcome deliver_event(Cpu& cpu, Event event);
 /// Delivers CpuState's pending exception.
 tcg::GuestFrontend::Outcome deliver_pending(Cpu& cpu);
 
+/// As deliver_pending() where quick_event() can; false: nothing has changed.
+bool deliver_quickly(Cpu& cpu);
+
 /// What a fault while an exception was being delivered becomes (SDM vol. 3, table 6-5): its own
 /// vector, kVectorDF, or -1: shutdown.
 int combine_faults(const Event& first, unsigned second_vector);

@@ -95,7 +95,7 @@ std::uint32_t compute_mode(const CpuState& s) {
         mode |= kModeIopl;
     if (s.smm)
         mode |= kModeSmm;
-    for (unsigned i = 0; i < 4; ++i)
+    for (unsigned i = 0; i < 4 && (s.dr[7] & 0xff) != 0; ++i)
         if (((s.dr[7] >> (i * 2)) & 3) != 0 && ((s.dr[7] >> (16 + i * 4)) & 3) == 0)
             mode |= kModeBreakpoints;
     if (s.cr4 & kCr4UMIP)
@@ -125,13 +125,7 @@ void write_rflags(CpuState& s, std::uint64_t value, std::uint64_t mask) {
     s.rflags = (now & kAllFlags & ~std::uint64_t{tcg::kArithFlags | kFlagDF}) | 2;
 }
 
-const core::FlatRange* Cpu::find_range(core::hwaddr physical) const {
-    const core::FlatView& view = host.memory().view();
-    if (range_hint < view.ranges.size()) {
-        const core::FlatRange& hint = view.ranges[range_hint];
-        if (physical - hint.start < hint.size)
-            return &hint;
-    }
+const core::FlatRange* Cpu::find_other_range(const core::FlatView& view, core::hwaddr physical) const {
     const core::FlatRange* range = view.find(physical);
     if (range != nullptr)
         range_hint = static_cast<std::size_t>(range - view.ranges.data());

@@ -54,7 +54,14 @@ class Walker {
     }
 
     std::uint64_t load(core::hwaddr at, unsigned size) {
-        return read_physical(cpu_, cpu_.a20(at), size);
+        at = cpu_.a20(at);
+        const core::FlatRange* range = cpu_.find_range(at);
+        if (range != nullptr && range->host != nullptr && range->size - (at - range->start) >= size) {
+            const std::uint8_t* host = range->host + (at - range->start);
+            return size == 8 ? *reinterpret_cast<const volatile std::uint64_t*>(host)
+                             : *reinterpret_cast<const volatile std::uint32_t*>(host);
+        }
+        return read_physical(cpu_, at, size);
     }
 
     void enter(core::hwaddr at, std::uint64_t entry, unsigned size) {

@@ -1,9 +1,10 @@
-// String instructions and CMPXCHG16B on pages that the window has.
+// String instructions and CMPXCHG16B on pages that the window has; the time stamp counter.
 #include "target/x86/quick_helpers.h"
 
 #include "target/x86/cpu.h"
 #include "rhea/tcg/backend.h"
 #include "target/x86/helper_args.h"
+#include "target/x86/tsc_anchor.h"
 
 #include <algorithm>
 
@@ -118,12 +119,44 @@ tcg::QuickResult quick_cmpxchg16b(CpuState *state, std::uint64_t a, std::uint64_
     return quick_done();
 }
 
+void put_tsc(CpuState &s, std::uint64_t value) {
+    s.gpr[kRax] = value & 0xffffffff;
+    s.gpr[kRdx] = value >> 32;
+}
+
+tcg::QuickResult quick_rdtsc(CpuState *state, std::uint64_t, std::uint64_t, std::uint64_t) {
+    std::uint64_t value;
+    if ((state->cr4 & kCr4TSD) != 0 || !quick_tsc(*state, value))
+        return kNotQuick;
+    put_tsc(*state, value);
+    return quick_done();
+}
+
+tcg::QuickResult quick_rdtscp(CpuState *state, std::uint64_t, std::uint64_t, std::uint64_t) {
+    std::uint64_t value;
+    if ((state->cr4 & kCr4TSD) != 0 || !quick_tsc(*state, value))
+        return kNotQuick;
+    put_tsc(*state, value);
+    state->gpr[kRcx] = state->tsc_aux & 0xffffffff;
+    return quick_done();
+}
+
 } // namespace
+
+bool quick_tsc(const CpuState &s, std::uint64_t &value) {
+    const TscAnchor &anchor = s.tsc_anchor;
+    const std::uint64_t ticks = __builtin_ia32_rdtsc() - anchor.host;
+    if (ticks >= anchor.span || anchor.offset != s.tsc_offset)
+        return false;
+    value = anchor.guest + (ticks * anchor.scale >> TscAnchor::kScaleBits);
+    return true;
+}
 
 std::span<const QuickHelper> quick_helpers() {
     static constexpr QuickHelper kAll[] = {
         {HelperId::rep_stos, &quick_rep_stos}, {HelperId::rep_movs, &quick_rep_movs}, {HelperId::cmpxchg16b, &quick_cmpxchg16b},
         {HelperId::syscall, &quick_syscall},   {HelperId::sysret, &quick_sysret},     {HelperId::finish_single, &quick_finish_single},
+        {HelperId::iret, &quick_iret},         {HelperId::rdtsc, &quick_rdtsc},       {HelperId::rdtscp, &quick_rdtscp},
     };
     return kAll;
 }

@@ -12,6 +12,8 @@
 
 namespace rhea::target::x86 {
 
+struct Event;
+
 struct QuickHelper {
     HelperId id;
     tcg::QuickResult (*function)(CpuState *state, std::uint64_t a, std::uint64_t b, std::uint64_t c);
@@ -33,6 +35,11 @@ inline std::uint8_t *quick_lookup(const CpuState &s, std::uint64_t linear, bool 
 
 /// As update_mode() where the window of the new mode is at hand; false: nothing changed, it is not.
 bool quick_update_mode(CpuState &s);
+
+// quick_events.cc
+/// Delivers the event in long mode; false: nothing has changed.
+bool quick_event(CpuState &s, const Event &e);
+tcg::QuickResult quick_iret(CpuState *state, std::uint64_t a, std::uint64_t b, std::uint64_t c);
 
 // quick_transfers.cc
 tcg::QuickResult quick_syscall(CpuState *state, std::uint64_t a, std::uint64_t b, std::uint64_t c);

@@ -23,9 +23,36 @@ struct Mappings {
     std::uint8_t* exec = nullptr;
 };
 
+constexpr std::size_t kHugePageSize = std::size_t{2} << 20;
+constexpr std::size_t kForgetEvery = std::size_t{256} << 10; ///< bytes of new code
+static_assert(kHugePageSize % CodeMemory::kSlabSize == 0);
+
+/// At an address where huge pages can be.
 std::uint8_t* map(std::size_t size, int protection, int flags, int fd) {
-    void* p = ::mmap(nullptr, size, protection, flags | MAP_NORESERVE, fd, 0);
-    return p == MAP_FAILED ? nullptr : static_cast<std::uint8_t*>(p);
+    void* p = ::mmap(nullptr, size + kHugePageSize, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) {
+        return nullptr;
+    }
+    auto* const reserved = static_cast<std::uint8_t*>(p);
+    const std::size_t before = -reinterpret_cast<std::uintptr_t>(reserved) % kHugePageSize;
+    std::uint8_t* const at = reserved + before;
+    if (before != 0) {
+        ::munmap(reserved, before);
+    }
+    ::munmap(at + size, kHugePageSize - before);
+    if (::mmap(at, size, protection, flags | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        const int error = errno;
+        ::munmap(at, size);
+        errno = error;
+        return nullptr;
+    }
+    // Code is many times what the guest's is, and jumps about: with small pages the host's CPU keeps looking for them. The first
+    // ones stay small, for guests that need no more. Where the host has none for this, nothing happens.
+    if (size > kHugePageSize) {
+        ::madvise(at + kHugePageSize, size - kHugePageSize, MADV_HUGEPAGE);
+    }
+    return at;
 }
 
 /// An executable memfd; kernels before 6.3 do not know the flag and need none.
@@ -116,8 +143,23 @@ void CodeMemory::commit(const CodeBuffer& buffer, std::size_t used) {
     assert(buffer.exec == slab_exec(current_) + slab.used && used <= kSlabSize - slab.used);
     (void)buffer;
     const std::size_t taken = round_up(used, kAlignment);
+    if (slab.used / kForgetEvery != (slab.used + taken) / kForgetEvery) {
+        forget_writable(current_);
+    }
     slab.used += taken;
     slab.live += taken;
+}
+
+/// Pages of the writable mapping that are not about to be written: they stay in the file and in the executable mapping, and a later
+/// patch faults one in. So what is resident is counted once.
+void CodeMemory::forget_writable(unsigned but) {
+    if (!two_mappings()) {
+        return;
+    }
+    const std::size_t begin = but * kSlabSize / kHugePageSize * kHugePageSize;
+    const std::size_t end = std::min(begin + kHugePageSize, size_);
+    ::madvise(write_, begin, MADV_DONTNEED);
+    ::madvise(write_ + end, size_ - end, MADV_DONTNEED);
 }
 
 void CodeMemory::free(const std::uint8_t* exec, std::size_t size) {
@@ -182,7 +224,11 @@ bool CodeMemory::open_slab() {
         return false;
     }
     if (current_ != kNoSlab && two_mappings()) {
-        // The pages stay in the file and in the executable mapping; a later patch faults one in.
+        // Patches want single pages of it from now on.
+        const std::size_t end = (current_ + 1) * kSlabSize;
+        if (end % kHugePageSize == 0) {
+            ::madvise(write_ + end - kHugePageSize, kHugePageSize, MADV_NOHUGEPAGE);
+        }
         ::madvise(write_ + current_ * kSlabSize, kSlabSize, MADV_DONTNEED);
     }
     while (slabs_[next_search_].sequence != 0) {

@@ -35,6 +35,9 @@ struct MemoryCallbacks {
     /// Brackets a locked operation that probe_write gave no pointer for: no other vCPU does one meanwhile. Null: no need.
     void (*begin_exclusive)(void *state) = nullptr;
     void (*end_exclusive)(void *state) = nullptr;
+    /// exception_pending is set, and the state is stored but for pc and flags. True: the exception has been delivered, pc, mode and
+    /// window are those of its handler; false: leave with kException. Null: always leave.
+    bool (*deliver)(void *state) = nullptr;
 };
 
 /// What generated code says when it comes back: in rax of the epilogue and as the result of enter().

@@ -92,6 +92,7 @@ class CodeMemory {
     CodeMemory(std::uint8_t* write, std::uint8_t* exec, std::size_t size);
     bool open_slab();
     void give_back(unsigned index);
+    void forget_writable(unsigned but);
 
     static constexpr unsigned kNoSlab = ~0u;
 

@@ -122,6 +122,9 @@ public:
     /// Delivers head.exception_pending at head.pc. Kinds of outcome as for check_requests.
     enum class Outcome : std::uint8_t { kRun, kHalt, kShutdown, kDebug };
     virtual Outcome deliver_exception() = 0;
+    /// As deliver_exception(), in the usual cases only and from within a slow path: no floating point, no device, no change of the
+    /// TLB. False: nothing has changed.
+    virtual bool deliver_quickly() { return false; }
     /// Looks at requests (interrupts, NMI, SMI, INIT, SIPI) at an instruction boundary, delivers what can be, and says whether to
     /// run or to wait. Also called when generated code left because of exit_request.
     virtual Outcome check_requests() = 0;

@@ -69,8 +69,9 @@ static_assert(sizeof(CodePageLine) == 32);
 inline constexpr unsigned kCodePageLines = 16;
 constexpr unsigned code_page_index(std::uint64_t linear) { return (linear >> 12) & (kCodePageLines - 1); }
 
-/// A line of the jump cache: where the block at a linear pc has its code. A pc has two lines: its index and that with the
-/// lowest bit changed, where the entry goes that another one displaces. Generated code looks at the first, its slow path at both.
+/// A line of the jump cache: where the block at a linear pc has its code. A pc's entry is in the line of its index, or in one of the
+/// three beside it (of the same 64 bytes), where entries go that another one displaces. Generated code looks at the first, its slow
+/// path at all four.
 struct JumpEntry {
     std::uint64_t pc = 0; ///< or invalid_pc()
     std::uint64_t host = 0;
@@ -78,8 +79,9 @@ struct JumpEntry {
 /// Without pc's lowest bit: generated code masks that and has twice the index.
 constexpr unsigned jump_cache_index(std::uint64_t pc) { return (((pc >> kJumpCacheBits) ^ pc) >> 1) & (kJumpCacheEntries - 1); }
 inline constexpr std::int32_t kJumpIndexMask = (kJumpCacheEntries - 1) << 1;
+inline constexpr unsigned kJumpWays = 4;
 /// What an empty line holds: a pc that belongs elsewhere.
-constexpr std::uint64_t invalid_pc(unsigned index) { return index < 2 ? 8 : 0; }
+constexpr std::uint64_t invalid_pc(unsigned index) { return index < kJumpWays ? 8 : 0; }
 
 /// How the lazy flags triple is to be read (cc_op = kind * 4 + log2(operand bytes)).
 enum class FlagsKind : std::uint8_t {

@@ -7,7 +7,8 @@ namespace {
 bool umip_refuses(const Translator &t) { return (t.mode & kModeUmip) != 0 && t.cpl3(); }
 
 /// Loads `segment`; `after` does the rest of the instruction (nothing in it can fault). Real mode changes only selector and base; in 64-bit
-/// code DS, ES, FS, GS change nothing that translation depends on; else the mode may change and the block ends.
+/// code nothing changes that translation depends on; else the mode may change and the block ends. Behind a load of SS the next
+/// instruction belongs to the block: there is no interrupt in between.
 template <typename After>
 void load_segment(Translator &t, unsigned segment, ValueId selector16, bool shadow, After after) {
     const bool real = !t.protected_mode() && !t.vm86();
@@ -21,9 +22,12 @@ void load_segment(Translator &t, unsigned segment, ValueId selector16, bool shad
         return;
     }
     const ValueId selector = t.b.zext(selector16, Type::kI64);
-    if (t.code64() && segment != kSs) {
+    if (t.code64() && (!shadow || (t.next_is_whole && !t.single()))) {
         t.call(HelperId::load_seg_continue, Type::kNone, {t.k(segment), selector});
         after();
+        if (shadow) {
+            t.keep_together();
+        }
         return;
     }
     const std::uint64_t how = t.length() | (shadow ? 0x100u : 0u);

@@ -204,6 +204,19 @@ private:
             a_.vmovdqu(state_mem(layout_.slots[layout_.xmm_slot[i]].disp), Xmm::xmm0);
         }
         a_.bind(exit_exception_);
+        Label undelivered;
+        if (context_.memory.deliver != nullptr) {
+            a_.vzeroupper();
+            a_.mov(8, Gpr::rsp, head_mem(offsetof(VcpuHead, host_sp)));
+            a_.mov(8, Gpr::rdi, head_mem(offsetof(VcpuHead, canonical_state)));
+            call_cpp(context_.memory.deliver);
+            a_.test(1, Gpr::rax, 1);
+            a_.jcc(Cond::kE, undelivered);
+            load_xmms();
+            load_pinned();
+            a_.jmp(exit_state_);
+        }
+        a_.bind(undelivered);
         a_.mov_imm(Gpr::r10, static_cast<std::uint64_t>(CodeExit::kException));
         a_.jmp(leave_);
     }
@@ -309,6 +322,7 @@ private:
     void emit_exit_state() {
         const std::uint8_t *leave = emit_exit(CodeExit::kState);
         out_.exit_state = start();
+        a_.bind(exit_state_);
         a_.cmp(4, head_mem(offsetof(VcpuHead, exception_pending)), 0);
         a_.jcc(Cond::kNE, leave);
         a_.mov(8, kStateReg, cold_mem(offsetof(VcpuCold, window)));
@@ -322,9 +336,12 @@ private:
         Label other_line;
         out_.find_block = start();
         jump_cache_line();
-        a_.xor_(4, Gpr::r11, 2);
-        a_.cmp(8, ptr(kStateReg, Gpr::r11, 8, Layout::window(kJumpOffset)), Gpr::r10);
-        a_.jcc(Cond::kE, other_line);
+        static_assert(kJumpWays == 4);
+        for (const int beside : {2, 6, 2}) { // twice 1, 1 ^ 2, 2 ^ 3: the three lines beside it
+            a_.xor_(4, Gpr::r11, beside);
+            a_.cmp(8, ptr(kStateReg, Gpr::r11, 8, Layout::window(kJumpOffset)), Gpr::r10);
+            a_.jcc(Cond::kE, other_line);
+        }
         a_.bind(find_block_);
         store_pinned();
         store_xmms();
@@ -663,7 +680,7 @@ private:
     const RuntimeContext &context_;
     const Layout &layout_;
     Thunks &out_;
-    Label leave_, exit_exception_, exit_fault_, save_xmms_, restore_xmms_, save_vectors_, restore_vectors_, save_x87_, find_block_;
+    Label leave_, exit_state_, exit_exception_, exit_fault_, save_xmms_, restore_xmms_, save_vectors_, restore_vectors_, save_x87_, find_block_;
 };
 
 } // namespace

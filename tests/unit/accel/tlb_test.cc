@@ -31,10 +31,11 @@ protected:
     }
     void fill(std::uint64_t linear) { fill(linear, Attributes{}); }
     bool has(std::uint64_t linear, Access access = Access::kRead) const { return tlb_.lookup(linear, access) != nullptr; }
-    /// As generated code looks: in the first line, then in the other.
+    /// As generated code looks: in the first line, then in those beside it.
     const void *jump(std::uint64_t pc) const {
         const auto *entries = reinterpret_cast<const JumpEntry *>(tlb_.current() + kJumpOffset);
-        for (const unsigned line : {jump_cache_index(pc), jump_cache_index(pc) ^ 1}) {
+        for (unsigned way = 0; way < kJumpWays; ++way) {
+            const unsigned line = jump_cache_index(pc) ^ way;
             if (entries[line].pc == pc)
                 return reinterpret_cast<const void *>(entries[line].host);
         }
@@ -177,6 +178,30 @@ TEST_P(Tlb, TwoPcsOfALineLiveSideBySide) {
     tlb_.flush_page(one);
     EXPECT_EQ(jump(one), nullptr);
     EXPECT_EQ(jump(other), &code_[1]);
+}
+
+TEST_P(Tlb, OnlyTheFifthPcOfALineDisplacesOneForGood) {
+    const auto pc = [](unsigned n) { return 0x5010 + (std::uint64_t{n} << (2 * kJumpCacheBits + 1)); };
+    for (unsigned n = 0; n < kJumpWays; ++n) {
+        tlb_.jump_cache_insert(pc(n), &code_[n % 3], n % 2 != 0);
+        for (unsigned known = 0; known <= n; ++known)
+            EXPECT_EQ(jump(pc(known)), &code_[known % 3]) << known << " of " << n;
+    }
+    tlb_.jump_cache_insert(pc(1), &code_[0], false); // it moves to the front, and has one line only
+    EXPECT_EQ(jump(pc(1)), &code_[0]);
+    tlb_.flush_page(pc(1));
+    EXPECT_EQ(jump(pc(1)), nullptr);
+    tlb_.jump_cache_insert(pc(1), &code_[1], false);
+    tlb_.jump_cache_insert(pc(4), &code_[2], false);
+    EXPECT_EQ(jump(pc(4)), &code_[2]);
+    EXPECT_EQ(jump(pc(1)), &code_[1]);
+    unsigned left = 0;
+    for (unsigned n = 0; n <= kJumpWays; ++n)
+        left += jump(pc(n)) != nullptr;
+    EXPECT_EQ(left, kJumpWays);
+    tlb_.flush_jump_caches();
+    for (unsigned n = 0; n <= kJumpWays; ++n)
+        EXPECT_EQ(jump(pc(n)), nullptr);
 }
 
 TEST_P(Tlb, APageDropsTheJumpsIntoItAndThoseThatReachIntoIt) {

@@ -36,6 +36,16 @@ struct alignas(16) X87Register {
     std::uint16_t sign_exponent;
 };
 
+/// From where on the host's counter tells the guest's TSC for a moment: target/x86/tsc_anchor.h. Not saved.
+struct TscAnchor {
+    static constexpr unsigned kScaleBits = 32;
+    std::uint64_t host, guest; ///< counters at the same moment
+    std::uint64_t span;        ///< host ticks from there on that count; 0: none do
+    std::uint64_t scale;       ///< guest ticks in a host tick, as a fraction
+    std::uint64_t offset;      ///< CpuState::tsc_offset then
+    std::uint64_t base_host, base_guest; ///< where the measurement of the rate began
+};
+
 /// Arithmetic flags live in the head's lazy triple and DF in `df`; everything else of RFLAGS in `rflags`.
 struct CpuState {
     tcg::VcpuHead head;
@@ -80,6 +90,7 @@ struct CpuState {
     std::uint8_t cpl;
     std::uint64_t cpu_data;             ///< address of the owning target::x86 object
     tcg::VcpuCold cold;
+    TscAnchor tsc_anchor;
     std::uint32_t x87_live;            ///< tcg::X87Guest; 0 outside generated code
     alignas(16) std::uint8_t x87_image[tcg::kX87ImageSize];
 };
