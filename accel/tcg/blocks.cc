@@ -90,8 +90,9 @@ TranslationBlock *TcgVcpu::lookup_block(std::uint64_t pc) {
 void TcgVcpu::revoke_write(const std::uint8_t *host_page) {
     std::uint64_t offset = 0;
     const core::RamBlock *const block = ram_block_of(host_page, &offset);
-    if (!block || stored_pages_.take(*block, offset))
-        tlb_->revoke_write(host_page);
+    const MarkedLines lines = block ? stored_pages_.take(*block, offset) : MarkedLines::any();
+    if (lines != MarkedLines::none())
+        tlb_->revoke_write(host_page, lines);
 }
 
 /// Every store to the (pinned) page takes a slow path from now on, on all vCPUs.
@@ -195,30 +196,30 @@ TcgVcpu::Translated TcgVcpu::try_translate(std::uint64_t pc, const CodePage &pag
         if (ir_.crosses_page)
             second = next.ram_addr;
     }
-    auto block = std::make_unique<TranslationBlock>();
-    block->ram_addr = page.ram_addr;
-    block->ram_addr2 = second;
-    block->mode = cold_->mode_word;
-    block->byte_length = ir_.byte_length;
-    block->guest_insns = static_cast<std::uint16_t>(ir_.insns.size());
-    block->hot = ir_.hot;
-    optimise(*block);
-    const Translated done = publish(source, pc, std::move(block), result);
+    optimise();
+    const Translated done = publish(source, pc, {page.ram_addr, second}, result);
     if (done == Translated::kDone)
         log_block(ir_, result, pc); // may walk page tables: not with the lock held
     return done;
 }
 
 /// Generates the block's code and makes it visible, if the bytes are still those that it was made of.
-TcgVcpu::Translated TcgVcpu::publish(Source &source, std::uint64_t pc, std::unique_ptr<TranslationBlock> block, TranslationBlock *&result) {
+TcgVcpu::Translated TcgVcpu::publish(Source &source, std::uint64_t pc, std::array<std::uint64_t, 2> ram_addr, TranslationBlock *&result) {
     const auto held = space_->lock();
-    const bool unchanged = source.unchanged(block->byte_length);
-    TranslationBlock *const others = space_->several() ? cache_->find(block->ram_addr, block->mode) : nullptr;
+    const bool unchanged = source.unchanged(ir_.byte_length);
+    TranslationBlock *const others = space_->several() ? cache_->find(ram_addr[0], cold_->mode_word) : nullptr;
     // A hot one without code had more values than places: it makes room for what translate_hot tries next.
-    const bool made_meanwhile = unchanged && others && others->ram_addr2 == block->ram_addr2 &&
-                                (others->hot ? !generator_ || others->entry != nullptr : !block->hot);
-    const bool compiled = unchanged && !made_meanwhile && compile(*block);
+    const bool made_meanwhile = unchanged && others && others->ram_addr2 == ram_addr[1] &&
+                                (others->hot ? !generator_ || others->entry != nullptr : !ir_.hot);
+    std::unique_ptr<TranslationBlock> block = unchanged && !made_meanwhile ? compile() : nullptr;
+    const bool compiled = block != nullptr;
     if (compiled) {
+        block->ram_addr = ram_addr[0];
+        block->ram_addr2 = ram_addr[1];
+        block->mode = cold_->mode_word;
+        block->byte_length = ir_.byte_length;
+        block->guest_insns = static_cast<std::uint16_t>(ir_.insns.size());
+        block->hot = ir_.hot;
         result = cache_->insert(std::move(block));
         space_->note_perf_block(*result, pc);
         tlb_->drop_code_page(source.page(0).host - (source.page(0).ram_addr & ~core::kPageMask));
@@ -268,35 +269,37 @@ TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &pag
 }
 
 /// ir_ becomes what the generator gets.
-void TcgVcpu::optimise(TranslationBlock &block) {
+void TcgVcpu::optimise() {
     const GuestDescription &guest = frontend_->description();
     if (util::log_enabled_at(util::kLogOp, head_->pc))
         util::log_write(util::kLogOp, "OP: mode {:x} offset {:#x}\n{}\n", ir_.mode, ir_.page_offset, ir::print(ir_, guest));
-    if (lockstep_ || !generator_)
-        block.ir = std::make_unique<ir::Block>(ir_); // as the frontend made it: the passes are checked too
     if (!generator_)
         return;
+    if (lockstep_)
+        made_ir_ = std::make_unique<ir::Block>(ir_); // as the frontend made it: the passes are checked too
     passes::run(ir_, guest);
     if (util::log_enabled_at(util::kLogOpOpt, head_->pc))
         util::log_write(util::kLogOpOpt, "OP after optimization: mode {:x} offset {:#x}\n{}\n", ir_.mode, ir_.page_offset, ir::print(ir_, guest));
 }
 
-bool TcgVcpu::compile(TranslationBlock &block) {
-    if (!generator_)
-        return true;
-    const CodeBuffer buffer = code_->allocate(kMaxBlockBytes);
-    if (!buffer.write || buffer.capacity < kMaxBlockBytes)
-        return false;
-    if (generator_->compile(ir_, buffer, compiled_)) {
-        code_->commit(buffer, compiled_.size);
-        block.entry = compiled_.entry;
-        block.code_size = compiled_.size;
-        block.exits.swap(compiled_.exits);
-        block.side_table.bytes.swap(compiled_.side_table.bytes);
-        return true;
+std::unique_ptr<TranslationBlock> TcgVcpu::compile() {
+    if (generator_) {
+        const CodeBuffer buffer = code_->allocate(kMaxBlockBytes);
+        if (!buffer.write || buffer.capacity < kMaxBlockBytes)
+            return nullptr;
+        if (generator_->compile(ir_, buffer, compiled_)) {
+            code_->commit(buffer, compiled_.size);
+            auto block = TranslationBlock::make(compiled_.exits, compiled_.side_table.bytes);
+            block->entry = compiled_.entry;
+            block->code_size = compiled_.size;
+            block->ir = std::move(made_ir_);
+            generator_->move_exits(*block);
+            return block;
+        }
     }
-    block.ir = std::make_unique<ir::Block>(ir_); // what the generator cannot do, the interpreter does
-    return true;
+    auto block = TranslationBlock::make();
+    block->ir = std::make_unique<ir::Block>(ir_); // what the generator cannot do, the interpreter does
+    return block;
 }
 
 bool TcgVcpu::translate_single(std::uint64_t pc) {

@@ -34,6 +34,17 @@ public:
             }
         }
     }
+    /// Those with this remainder modulo 64.
+    template <class F>
+    void for_each_of(unsigned remainder, F &&f) const {
+        for (unsigned g = 0; g < kGroups; ++g) {
+            for (std::uint64_t group = groups_[g]; group; group &= group - 1) {
+                const unsigned w = g * 64 + static_cast<unsigned>(std::countr_zero(group));
+                if ((words_[w] >> remainder) & 1)
+                    f(w * 64 + remainder);
+            }
+        }
+    }
     /// Those in [first, first + count), multiples of 64.
     template <class F>
     void for_each_in(unsigned first, unsigned count, F &&f) const {

@@ -135,7 +135,7 @@ void TcgVcpu::fill_tlb(const PageEntry &entry) {
     if (watching_ && frontend_->watched_page(entry.linear_page))
         return;
     const bool write = entry.write && core::claim_page(*entry.block, entry.offset, index());
-    tlb_->fill(entry, write, write && !stored_pages_.set(*entry.block, entry.offset));
+    tlb_->fill(entry, write, write && !stored_pages_.set(*entry.block, entry.offset, tlb_index(entry.linear_page)));
 }
 
 bool TcgVcpu::has_code(const CodeWrite &known) {

@@ -137,12 +137,13 @@ private:
     class Source;
     enum class Translated : std::uint8_t { kDone, kFault, kAgain, kNoRoom };
     Translated try_translate(std::uint64_t pc, const CodePage &page, bool hot, tcg::TranslationBlock *&result);
-    Translated publish(Source &source, std::uint64_t pc, std::unique_ptr<tcg::TranslationBlock> block, tcg::TranslationBlock *&result);
+    /// `ram_addr`: of the block's first byte, and of the second page's where it crosses a page, else ~0.
+    Translated publish(Source &source, std::uint64_t pc, std::array<std::uint64_t, 2> ram_addr, tcg::TranslationBlock *&result);
     tcg::TranslateStatus make_ir(Source &source, unsigned max_insns, bool hot);
     /// Fills ir_ with one instruction at pc that will be run but not kept. False: exception pending.
     bool translate_single(std::uint64_t pc);
-    void optimise(tcg::TranslationBlock &block);
-    bool compile(tcg::TranslationBlock &block); ///< with the space's lock held; false: no room
+    void optimise();
+    std::unique_ptr<tcg::TranslationBlock> compile(); ///< of ir_, with the space's lock held; null: no room
     void mark_code_page(const CodePage &page);
     void revoke_write(const std::uint8_t *host_page);
     bool invalidate(std::uint64_t ram_addr, std::size_t length); ///< with the space's lock held; true: there was something
@@ -185,6 +186,7 @@ private:
     tcg::VcpuCold *cold_ = nullptr;
     std::vector<std::uint8_t> single_pages_; ///< page images for translate_single
     tcg::ir::Block ir_;                      ///< scratch for translation
+    std::unique_ptr<tcg::ir::Block> made_ir_; ///< with check=interp: ir_ before the passes
     tcg::CompiledCode compiled_;
     std::uint64_t hot_pc_ = ~0ull;           ///< where generated code found that a loop turns often
     tcg::ExitSlot *last_exit_ = nullptr;     ///< chainable exit that generated code left by

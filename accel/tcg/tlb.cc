@@ -235,7 +235,7 @@ void TlbSet::revoke_write_at(const WritePlaces::Place &place, std::uint64_t host
         victim.write_tag = invalid_victim_tag(line);
 }
 
-void TlbSet::revoke_write(const std::uint8_t *host_page) {
+void TlbSet::revoke_write(const std::uint8_t *host_page, MarkedLines lines) {
     const auto host = reinterpret_cast<std::uint64_t>(host_page);
     if (writers_.for_each(host, [&](const WritePlaces::Place &place) { revoke_write_at(place, host); }))
         return;
@@ -244,7 +244,11 @@ void TlbSet::revoke_write(const std::uint8_t *host_page) {
             continue;
         const std::uint64_t *tags = array(w, kWriteTagOffset);
         for (const unsigned kind : {kLocal, kGlobal}) {
-            window(w).slots[kind].for_each([&](unsigned slot) { revoke_write_at({tags[slot], w}, host); });
+            const auto revoke = [&](unsigned slot) { revoke_write_at({tags[slot], w}, host); };
+            if (lines.all())
+                window(w).slots[kind].for_each(revoke);
+            else
+                window(w).slots[kind].for_each_of(lines.remainder(), revoke);
             window(w).victims[kind].for_each([&](unsigned line) { revoke_write_at({victims(w)[line].write_tag, w}, host); });
         }
     }

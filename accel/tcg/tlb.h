@@ -5,6 +5,7 @@
 // vCPU's own thread touches it. See include/rhea/tcg/state.h for the layout.
 #pragma once
 #include "accel/tcg/large_spans.h"
+#include "accel/tcg/page_marks.h"
 #include "accel/tcg/second_tlb.h"
 #include "accel/tcg/slot_set.h"
 #include "accel/tcg/write_places.h"
@@ -47,8 +48,8 @@ public:
     /// The context of `pcid` becomes current; without `keep` its non-global entries go.
     void switch_context(std::uint32_t pcid, bool keep);
     void flush_context(std::uint32_t pcid, bool keep_global);
-    /// Stores to this host page must take the slow path from now on.
-    void revoke_write(const std::uint8_t *host_page);
+    /// Stores to this host page must take the slow path from now on. Its write entries are in no other lines than these.
+    void revoke_write(const std::uint8_t *host_page, MarkedLines lines = MarkedLines::any());
     void flush_jump_caches();
     /// Code may store to those granules of a page with code that have no bit here, by the slow path's thunk.
     void note_code_page(std::uint64_t linear_page, const std::uint8_t *host_page, std::uint64_t granules);
@@ -72,7 +73,7 @@ private:
         std::array<Slots, 2> slots;
         std::array<Jumps, 2> jumps;
         std::array<Victims, 2> victims;
-        std::bitset<1024> jump_pages; ///< by page number: may an entry's code lie there?
+        std::bitset<16384> jump_pages; ///< by page number: may an entry's code lie there? A kernel has a thousand such pages
         std::uint32_t jump_mode = 0;  ///< mode word of all jump cache entries
         std::uint32_t code_pages = 0; ///< lines in use, as bits
         SecondTlb second;

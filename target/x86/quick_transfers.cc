@@ -53,8 +53,26 @@ tcg::QuickResult quick_sysret(CpuState *state, std::uint64_t a, std::uint64_t, s
     return transfer.finish();
 }
 
+namespace {
+
+/// Where instructions are not single, only STAC and CLAC get here with another mode than before.
+bool toggles_ac(const CpuState &s) { return (s.cold.mode_word & (kModeTf | kModeShadow | kModeBreakpoints | kModeCpl3)) == 0; }
+
+bool quick_update_ac(CpuState &s) {
+    const std::uint32_t window = (s.rflags & kFlagAC) != 0 && (s.cr4 & kCr4SMAP) != 0 ? 2 : 1;
+    const std::uint32_t mode = (s.cold.mode_word & ~kModeWindowMask) | window;
+    const tcg::ModeWindow &there = s.cold.mode_windows[window];
+    if (there.mode_word != mode)
+        return mode == s.cold.mode_word;
+    s.cold.mode_word = mode;
+    s.cold.window = there.window;
+    return true;
+}
+
+} // namespace
+
 tcg::QuickResult quick_finish_single(CpuState *state, std::uint64_t a, std::uint64_t b, std::uint64_t) {
-    if (b != 0 || a == ~0ull || !quick_update_mode(*state))
+    if (b != 0 || a == ~0ull || !(toggles_ac(*state) ? quick_update_ac(*state) : quick_update_mode(*state)))
         return kNotQuick;
     state->head.pc = a;
     return quick_done();

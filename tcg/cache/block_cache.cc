@@ -3,6 +3,8 @@
 #include "rhea/core/types.h"
 
 #include <algorithm>
+#include <memory>
+#include <new>
 
 namespace rhea::tcg {
 namespace {
@@ -12,6 +14,14 @@ constexpr std::size_t kInitialBuckets = 1u << 12;
 std::size_t hash(std::uint64_t ram_addr, std::uint32_t mode) {
     std::uint64_t h = (ram_addr ^ (static_cast<std::uint64_t>(mode) << 40)) * 0x9e3779b97f4a7c15ull;
     return static_cast<std::size_t>(h >> 24);
+}
+
+constexpr unsigned kAddressBits = 46; ///< of RAM addresses, which number the bytes of RAM
+
+/// What a bucket is found by.
+std::uint64_t key_of(std::uint64_t ram_addr, std::uint32_t mode) {
+    const std::uint32_t mixed = (mode ^ mode >> 16 ^ mode >> 8) & ((1u << (63 - kAddressBits)) - 1);
+    return ram_addr | std::uint64_t{mixed} << kAddressBits;
 }
 
 std::uint64_t page_of(std::uint64_t ram_addr) { return ram_addr & core::kPageMask; }
@@ -48,6 +58,22 @@ std::uint64_t granule_mask(std::uint64_t ram_addr, std::uint64_t length) {
 
 } // namespace
 
+std::unique_ptr<TranslationBlock> TranslationBlock::make(std::span<const ExitSlot> exits, std::span<const std::uint8_t> side_table) {
+    static_assert(sizeof(TranslationBlock) % alignof(ExitSlot) == 0);
+    auto *const memory = static_cast<std::uint8_t *>(
+        ::operator new(sizeof(TranslationBlock) + exits.size_bytes() + side_table.size()));
+    std::unique_ptr<TranslationBlock> block(new (memory) TranslationBlock);
+    auto *const slots = reinterpret_cast<ExitSlot *>(memory + sizeof(TranslationBlock));
+    std::uninitialized_copy(exits.begin(), exits.end(), slots);
+    auto *const table = memory + sizeof(TranslationBlock) + exits.size_bytes();
+    std::uninitialized_copy(side_table.begin(), side_table.end(), table);
+    block->exits = {slots, exits.size()};
+    block->side_table = {table, side_table.size()};
+    for (ExitSlot &exit : block->exits)
+        exit.source = block.get();
+    return block;
+}
+
 BlockCache::BlockCache(CodeGenerator *generator) : generator_(generator) { new_table(kInitialBuckets); }
 
 BlockCache::~BlockCache() {
@@ -55,27 +81,40 @@ BlockCache::~BlockCache() {
         delete bucket.block.load(std::memory_order_relaxed);
 }
 
-/// The bucket with that key, or the empty one where it would be.
+/// The bucket that has the block, or one where it can be.
 const BlockCache::Bucket &BlockCache::slot_for(const Table &table, std::uint64_t ram_addr, std::uint32_t mode) {
     const std::size_t mask = table.size() - 1;
+    const std::uint64_t key = key_of(ram_addr, mode);
+    const Bucket *dropped = nullptr; // may be another mode's
     for (std::size_t i = hash(ram_addr, mode) & mask;; i = (i + 1) & mask) {
         const Bucket &bucket = table.bucket[i];
-        const std::uint64_t found = bucket.ram_addr.load(std::memory_order_acquire);
-        if (found == ~0ull || (found == ram_addr && bucket.mode == mode))
+        const std::uint64_t found = bucket.key.load(std::memory_order_acquire);
+        if (found == kEmpty)
+            return dropped ? *dropped : bucket;
+        if (found != key)
+            continue;
+        const TranslationBlock *const block = bucket.block.load(std::memory_order_acquire);
+        if (block && block->mode == mode)
             return bucket;
+        if (!block && !dropped)
+            dropped = &bucket;
     }
 }
 
 TranslationBlock *BlockCache::find(std::uint64_t ram_addr, std::uint32_t mode) const {
     const Table &table = *table_.load(std::memory_order_acquire);
     const std::size_t mask = table.size() - 1;
+    const std::uint64_t key = key_of(ram_addr, mode);
     for (std::size_t i = hash(ram_addr, mode) & mask;; i = (i + 1) & mask) {
         const Bucket &bucket = table.bucket[i];
-        const std::uint64_t found = bucket.ram_addr.load(std::memory_order_acquire);
-        if (found == ram_addr && bucket.mode == mode)
-            return bucket.block.load(std::memory_order_acquire);
-        if (found == ~0ull)
+        const std::uint64_t found = bucket.key.load(std::memory_order_acquire);
+        if (found == key) {
+            TranslationBlock *const block = bucket.block.load(std::memory_order_acquire);
+            if (block && block->mode == mode)
+                return block;
+        } else if (found == kEmpty) {
             return nullptr; // its block may be set by now, for another key
+        }
     }
 }
 
@@ -88,9 +127,8 @@ void BlockCache::new_table(std::size_t buckets) {
             if (!block)
                 continue;
             auto &bucket = const_cast<Bucket &>(slot_for(*fresh, block->ram_addr, block->mode));
-            bucket.mode = block->mode;
             bucket.block.store(block, std::memory_order_relaxed);
-            bucket.ram_addr.store(block->ram_addr, std::memory_order_relaxed);
+            bucket.key.store(key_of(block->ram_addr, block->mode), std::memory_order_relaxed);
             ++used_;
         }
         ++garbage_;
@@ -122,16 +160,11 @@ TranslationBlock *BlockCache::insert(std::unique_ptr<TranslationBlock> owned) {
     Bucket &bucket = slot_for(block->ram_addr, block->mode);
     if (TranslationBlock *former = bucket.block.load(std::memory_order_relaxed))
         kill(former, [](std::uint64_t) {});
-    for (ExitSlot &exit : block->exits)
-        exit.source = block;
-    const bool is_new = bucket.ram_addr.load(std::memory_order_relaxed) == ~0ull;
-    if (is_new) {
-        ++used_;
-        bucket.mode = block->mode;
-    }
+    const bool is_new = bucket.key.load(std::memory_order_relaxed) == kEmpty;
+    used_ += is_new;
     bucket.block.store(block, std::memory_order_release);
     if (is_new)
-        bucket.ram_addr.store(block->ram_addr, std::memory_order_release);
+        bucket.key.store(key_of(block->ram_addr, block->mode), std::memory_order_release);
     ++live_;
     if (block->entry)
         add_by_host(block);

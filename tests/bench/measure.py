@@ -66,19 +66,36 @@ def measure(launch, command, status, seconds=300):
 
 
 def resident(smaps, ram_mib):
-    """(all, besides guest RAM) of the text of /proc/PID/smaps, in MiB. Guest RAM are mappings of at least half its size that
-    are not reserved only (QEMU's and Rhea's code memories are executable)."""
-    every = beyond = 0
-    is_ram = False
+    """(all, besides guest RAM) of the text of /proc/PID/smaps, in MiB. Guest RAM is a mapping of at least half its size that is not
+    reserved only (QEMU's and Rhea's code memories are executable), with those that touch it as far as they fill it up: the
+    kernel shows pieces with and without huge pages one by one."""
+    mappings = []  # [begin, end, could be RAM, KiB resident]
     for line in smaps.splitlines():
         head = MAPPING.match(line)
         if head:
-            size = (int(head[2], 16) - int(head[1], 16)) >> 20
-            is_ram = head[3].startswith("rw-p") and size >= ram_mib // 2 and not head[4].startswith("/")
+            plain = head[3].startswith("rw-p") and not head[4]
+            mappings.append([int(head[1], 16), int(head[2], 16), plain, 0])
         elif line.startswith("Rss:"):
-            kib = int(line.split()[1])
-            every += kib
-            beyond += 0 if is_ram else kib
+            mappings[-1][3] += int(line.split()[1])
+    size = ram_mib << 20
+    ram = set()
+    for first, (begin, end, plain, _) in enumerate(mappings):
+        if not plain or end - begin < size // 2:
+            continue
+        ram.add(first)
+        above, below, grown = first + 1, first - 1, True
+        while grown:  # one piece above, one below, and so on
+            grown = False
+            if above < len(mappings) and mappings[above][2] and mappings[above][0] == end and mappings[above][1] - begin <= size:
+                end, grown = mappings[above][1], True
+                ram.add(above)
+                above += 1
+            if below >= 0 and mappings[below][2] and mappings[below][1] == begin and end - mappings[below][0] <= size:
+                begin, grown = mappings[below][0], True
+                ram.add(below)
+                below -= 1
+    every = sum(mapping[3] for mapping in mappings)
+    beyond = sum(mapping[3] for n, mapping in enumerate(mappings) if n not in ram)
     return every / 1024, beyond / 1024
 
 

@@ -154,6 +154,13 @@ class OutputTest(unittest.TestCase):
                  "7f2000000000-7f2020000000 rw-p 00000000 08:01 77   /kernel image\nRss: 1024 kB\n"
                  "7f3000000000-7f3000100000 rw-p 00000000 00:00 0 [heap]\nRss: 512 kB\n")
         self.assertEqual(measure.resident(smaps, 512), (101.5, 21.5))
+        # RAM in three pieces, and mappings that touch it but are none of it.
+        smaps = ("7f0000000000-7f0000200000 rw-p 00000000 00:00 0 \nRss: 1024 kB\n"
+                 "7f0000200000-7f0000400000 rw-p 00000000 00:00 0 \nRss: 512 kB\n"
+                 "7f0000400000-7f0020000000 rw-p 00000000 00:00 0 \nRss: 2048 kB\n"
+                 "7f0020000000-7f0020200000 rw-p 00000000 00:00 0 \nRss: 4096 kB\n"
+                 "7f0020200000-7f0020400000 rw-p 00000000 00:00 0 \nRss: 8192 kB\n")
+        self.assertEqual(measure.resident(smaps, 512), (15.5, 9.0))
 
     def test_boot_table(self):
         usage = measure.Usage

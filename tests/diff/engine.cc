@@ -60,8 +60,8 @@ public:
         }
         tb.entry = code_.entry;
         tb.code_size = code_.size;
-        tb.exits.swap(code_.exits);
-        tb.side_table = std::move(code_.side_table);
+        tb.exits = code_.exits;
+        tb.side_table = code_.side_table.bytes;
         for (tcg::ExitSlot &slot : tb.exits) {
             slot.source = &tb;
         }

@@ -295,8 +295,8 @@ int main(int argc, char **argv) {
         tcg::TranslationBlock tb;
         tb.entry = code.entry;
         tb.code_size = static_cast<std::uint32_t>(free + code.size - code.entry);
-        tb.exits.swap(code.exits);
-        tb.side_table = std::move(code.side_table);
+        tb.exits = code.exits;
+        tb.side_table = code.side_table.bytes;
         for (unsigned round = 0; round < options.rounds && what.empty(); round++) {
             const std::uint64_t seed = options.seed * 1000003 + blocks * 16 + round;
             const std::uint64_t pc = reinterpret_cast<std::uintptr_t>(code_bytes + start);

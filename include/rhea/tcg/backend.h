@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace rhea::tcg {
@@ -59,6 +60,7 @@ struct ExitSlot {
     std::uint32_t stub_offset = 0;      ///< what the jump goes to when not chained
     bool through_cache = false;         ///< never chained: the target crosses a page. By the jump cache instead
 };
+static_assert(std::is_trivially_copyable_v<ExitSlot>);
 
 /// Restores the guest's pc and flags for a fault in the middle of a block. One record a safe point (a slow path's return address);
 /// 12 bytes plus a nested flags chain where needed. Format: docs/translator.md, "side table".
@@ -72,7 +74,7 @@ struct CompiledCode {
     std::uint32_t size = 0;          ///< host bytes
     std::uint32_t hot_size = 0;      ///< from the entry to the first cold part (slow paths, taken branches, exit stubs)
     std::vector<std::uint32_t> *insn_offsets = nullptr; ///< asked for: where each guest instruction's code begins, from the entry
-    std::vector<ExitSlot> exits;
+    std::vector<ExitSlot> exits;     ///< the code has their addresses: see CodeGenerator::move_exits
     SideTable side_table;
 };
 
@@ -100,6 +102,8 @@ public:
     virtual CodeExit enter(VcpuHead *state, const std::uint8_t *entry) = 0;
     /// The address that find_block returns to make generated code leave with kNext / kException.
     virtual void *exit_next_entry() const = 0;
+    /// The exits of the block's code lie at `tb.exits` from now on.
+    virtual void move_exits(const TranslationBlock &tb) = 0;
     /// Points the direct exit at `target` (an entry), or back at its stub (null). Writes through the writable alias.
     virtual void patch_exit(const TranslationBlock &tb, ExitSlot &slot, const std::uint8_t *target) = 0;
     /// The block is no longer valid, but jump caches may still lead to it: whoever enters it looks for another one.
@@ -117,8 +121,13 @@ std::string_view x64_generator_lacks();
 std::unique_ptr<CodeGenerator> make_x64_generator(const GuestDescription &guest, std::uint32_t cold_offset,
                                                   const MemoryCallbacks &memory);
 
-/// A translated block. Lives in the block cache.
+/// A translated block. Lives in the block cache. One made by make() is one piece of memory with its exits and its side table: there
+/// are tens of thousands.
 struct TranslationBlock {
+    /// With copies of what was compiled; CodeGenerator::move_exits is the caller's.
+    static std::unique_ptr<TranslationBlock> make(std::span<const ExitSlot> exits = {}, std::span<const std::uint8_t> side_table = {});
+    static void operator delete(void *block) { ::operator delete(block); }
+
     std::uint64_t ram_addr = 0;      ///< physical identity of its first byte
     std::uint64_t ram_addr2 = ~0ull; ///< of the second page's first byte when it crosses a page
     std::uint32_t mode = 0;
@@ -128,8 +137,8 @@ struct TranslationBlock {
     std::uint16_t guest_insns = 0;
     const std::uint8_t *entry = nullptr;
     std::uint32_t code_size = 0;
-    std::vector<ExitSlot> exits;
-    SideTable side_table;
+    std::span<ExitSlot> exits;
+    std::span<const std::uint8_t> side_table;
     ExitSlot *incoming = nullptr;    ///< exits of other blocks chained to this one
     std::unique_ptr<ir::Block> ir;   ///< kept for the interpreter and for check=interp
 };

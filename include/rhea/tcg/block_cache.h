@@ -77,12 +77,13 @@ private:
         unsigned pins = 0;
         bool settled = false;
     };
-    /// Its key never changes once it is set: a reader that finds the key finds the block, or null.
+    /// Its key never changes once it is set. It has all of the address and some bits of the mode: whether a block is the one that is
+    /// looked for, the block itself says. Null: it was dropped.
     struct Bucket {
-        std::atomic<std::uint64_t> ram_addr{~0ull};
-        std::uint32_t mode = 0;
+        std::atomic<std::uint64_t> key{kEmpty};
         std::atomic<TranslationBlock *> block{nullptr};
     };
+    static constexpr std::uint64_t kEmpty = ~0ull;
     struct Table {
         explicit Table(std::size_t buckets) : bucket(buckets) {}
         std::size_t size() const { return bucket.size(); }

@@ -63,6 +63,8 @@ public:
     bool compile(const ir::Block &block, CodeBuffer buffer, CompiledCode &out);
     /// Before a block's entry: call stale_entry, the page offset, a word of flags.
     static constexpr unsigned kHeaderBytes = 13;
+    /// The call that a chainable exit's stub begins with; the address of its ExitSlot follows.
+    static constexpr unsigned kStubCallBytes = 5;
     /// See CodeGenerator::count_instructions.
     void count_instructions() { count_ = true; }
     /// See CodeGenerator::one_vcpu.

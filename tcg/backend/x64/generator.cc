@@ -61,6 +61,13 @@ public:
 
     void *exit_next_entry() const override { return const_cast<std::uint8_t *>(thunks_.exit_next); }
 
+    void move_exits(const TranslationBlock &tb) override {
+        for (ExitSlot &slot : tb.exits) { // the stub's call, then the address
+            const auto address = reinterpret_cast<std::uint64_t>(&slot);
+            std::memcpy(const_cast<std::uint8_t *>(tb.entry) + to_write_ + slot.stub_offset + BlockCompiler::kStubCallBytes, &address, sizeof address);
+        }
+    }
+
     void patch_exit(const TranslationBlock &tb, ExitSlot &slot, const std::uint8_t *target) override {
         const auto index = static_cast<std::size_t>(&slot - tb.exits.data());
         const FirstJump first = first_jump(tb.side_table, index);

@@ -163,10 +163,10 @@ std::uint32_t evaluate(const Layout &layout, const VcpuHead *state, const std::u
     return 0;
 }
 
-std::optional<SafePoint> find_safe_point(const SideTable &table, std::uint32_t return_offset) {
-    const std::uint8_t *p = table.bytes.data();
-    const std::uint8_t *end = p + table.bytes.size();
-    if (table.bytes.size() < 4)
+std::optional<SafePoint> find_safe_point(std::span<const std::uint8_t> table, std::uint32_t return_offset) {
+    const std::uint8_t *p = table.data();
+    const std::uint8_t *end = p + table.size();
+    if (table.size() < 4)
         return std::nullopt;
     const auto exits = take<std::uint32_t>(p);
     p += std::size_t{exits} * 8;
@@ -181,8 +181,8 @@ std::optional<SafePoint> find_safe_point(const SideTable &table, std::uint32_t r
     return std::nullopt;
 }
 
-FirstJump first_jump(const SideTable &table, std::size_t exit) {
-    const std::uint8_t *p = table.bytes.data() + 4 + exit * 8;
+FirstJump first_jump(std::span<const std::uint8_t> table, std::size_t exit) {
+    const std::uint8_t *p = table.data() + 4 + exit * 8;
     const auto field = take<std::int32_t>(p);
     return {field, take<std::int32_t>(p)};
 }

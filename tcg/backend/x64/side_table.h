@@ -97,11 +97,11 @@ struct SafePoint {
     std::uint16_t page_offset = 0;
     const std::uint8_t *descriptor = nullptr;
 };
-std::optional<SafePoint> find_safe_point(const SideTable &table, std::uint32_t return_offset);
+std::optional<SafePoint> find_safe_point(std::span<const std::uint8_t> table, std::uint32_t return_offset);
 /// An exit's first jump.
 struct FirstJump {
     std::int32_t field = -1, target = -1;
 };
-FirstJump first_jump(const SideTable &table, std::size_t exit);
+FirstJump first_jump(std::span<const std::uint8_t> table, std::size_t exit);
 
 } // namespace rhea::tcg::x64

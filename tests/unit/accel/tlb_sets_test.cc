@@ -1,5 +1,6 @@
 // The small containers of the TLB: sets of slots, spans of large pages, places that may be written.
 #include "accel/tcg/large_spans.h"
+#include "accel/tcg/page_marks.h"
 #include "accel/tcg/slot_set.h"
 #include "accel/tcg/write_places.h"
 
@@ -29,10 +30,27 @@ TEST(SlotSet, WalksAndDrainsWhatIsInIt) {
     set.for_each_in(4096, 64, [&](unsigned i) { seen.insert(i); });
     EXPECT_EQ(seen, std::set<unsigned>{4096});
     seen.clear();
+    set.for_each_of(63, [&](unsigned i) { seen.insert(i); });
+    EXPECT_EQ(seen, (std::set<unsigned>{63, 4095, 16383}));
+    seen.clear();
     EXPECT_EQ(set.drain([&](unsigned i) { seen.insert(i); }), in.size());
     EXPECT_EQ(seen, in);
     EXPECT_FALSE(set.maybe_any());
     EXPECT_FALSE(set.test(0));
+}
+
+TEST(MarkedLines, OneRemainderOrAny) {
+    MarkedLines lines = MarkedLines::none();
+    lines = lines.with(70);
+    EXPECT_FALSE(lines.all());
+    EXPECT_EQ(lines.remainder(), 6u);
+    lines = lines.with(6 + 64 * 9);
+    EXPECT_EQ(lines, MarkedLines::of(6));
+    lines = lines.with(7);
+    EXPECT_TRUE(lines.all());
+    EXPECT_TRUE(lines.with(7).all());
+    EXPECT_EQ(MarkedLines::none().with(0).remainder(), 0u);
+    EXPECT_EQ(MarkedLines::none().with(63).remainder(), 63u);
 }
 
 TEST(LargeSpans, NeighboursJoinAndNothingElseIsCovered) {

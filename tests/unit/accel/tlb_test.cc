@@ -288,6 +288,24 @@ TEST_P(Tlb, RevokedWritesAreFoundWhereverTheyAre) {
     EXPECT_TRUE(has(0x5000 + (std::uint64_t{kTlbEntries} << 12), Access::kWrite));
 }
 
+TEST_P(Tlb, RevokedWritesAreFoundInTheLinesThatAreNamed) {
+    tlb_.select(kUser);
+    const std::uint64_t pages[] = {0x5000, 0x5000 + 64 * 0x1000, 0x5000 + (std::uint64_t{kTlbEntries} << 12)};
+    for (const std::uint64_t page : pages) // the first is a victim in the end
+        tlb_.fill({.linear_page = page, .host_page = host_of(0x9000), .read = true, .write = true}, true, page == 0x5000);
+    fill(0x11000, Attributes{}); // another page's line
+    tlb_.fill({.linear_page = 0x6000, .host_page = host_of(0x9000 + (1024u << 12)), .read = true, .write = true}, true, true); // has the place's room
+    tlb_.revoke_write(host_of(0x9000), MarkedLines::of(5));
+    for (const std::uint64_t page : {pages[1], pages[2]}) {
+        EXPECT_FALSE(has(page, Access::kWrite));
+        EXPECT_TRUE(has(page));
+    }
+    const auto *victims = reinterpret_cast<const VictimEntry *>(tlb_.current() + kVictimOffset);
+    EXPECT_NE(victims[victim_index(0x5000)].write_tag, 0x5000u);
+    EXPECT_TRUE(has(0x11000, Access::kWrite));
+    EXPECT_TRUE(has(0x6000, Access::kWrite));
+}
+
 INSTANTIATE_TEST_SUITE_P(Windows, Tlb, ::testing::Values(kWindows, 1u),
                          [](const auto &info) { return info.param == 1 ? "One" : "Many"; });
 

@@ -17,6 +17,7 @@ public:
     bool compile(const ir::Block &, CodeBuffer, CompiledCode &) override { return false; }
     CodeExit enter(VcpuHead *, const std::uint8_t *) override { return CodeExit::kNext; }
     void *exit_next_entry() const override { return nullptr; }
+    void move_exits(const TranslationBlock &) override {}
     void patch_exit(const TranslationBlock &, ExitSlot &, const std::uint8_t *target) override { target ? ++chained : ++unchained; }
     void retire(const TranslationBlock &) override { ++retired; }
     bool restore_state(VcpuHead *, const TranslationBlock &, std::uint64_t) override { return false; }
@@ -27,7 +28,8 @@ public:
 class Blocks : public ::testing::Test {
 protected:
     TranslationBlock *add(std::uint64_t ram_addr, std::uint16_t bytes, std::uint32_t mode = 0, std::uint64_t second = ~0ull) {
-        auto block = std::make_unique<TranslationBlock>();
+        const ExitSlot exit;
+        auto block = TranslationBlock::make({&exit, 1});
         block->ram_addr = ram_addr;
         block->ram_addr2 = second;
         block->byte_length = bytes;
@@ -35,7 +37,7 @@ protected:
         block->entry = host(next_host_);
         block->code_size = 200;
         next_host_ += 256;
-        block->exits.resize(1);
+        modes_.push_back(mode);
         return cache_.insert(std::move(block));
     }
     static const std::uint8_t *host(std::uint64_t offset) { return reinterpret_cast<const std::uint8_t *>(0x7f0000000000 + offset); }
@@ -47,7 +49,37 @@ protected:
     BlockCache cache_{&generator_};
     std::vector<std::uint64_t> emptied_;
     std::uint64_t next_host_ = 0x1000;
+    std::vector<std::uint32_t> modes_; ///< of all that were added
 };
+
+TEST_F(Blocks, ModesThatOneKeyStandsForStayApart) {
+    // All sums of these have the same bits in a bucket's key.
+    constexpr std::uint32_t kAlike[] = {0x20200, 0x40400, 0x80800, 0x101000, 0x202000, 0x404000, 0x808000, 0x1010001, 0x2000202};
+    std::vector<TranslationBlock *> blocks;
+    for (std::uint32_t sum = 0; sum < 1u << std::size(kAlike); ++sum) {
+        std::uint32_t mode = 0;
+        for (unsigned bit = 0; bit < std::size(kAlike); ++bit)
+            mode ^= (sum >> bit & 1) != 0 ? kAlike[bit] : 0;
+        blocks.push_back(add(0x5000, 20, mode));
+    }
+    const auto check = [&](unsigned dropped) {
+        for (std::size_t n = 0; n < blocks.size(); ++n)
+            ASSERT_EQ(cache_.find(0x5000, modes_[n]), n % 3 < dropped ? nullptr : blocks[n]) << n;
+    };
+    check(0);
+    for (unsigned third = 0; third < 2; ++third) {
+        for (std::size_t n = third; n < blocks.size(); n += 3)
+            ASSERT_EQ(cache_.drop_code(blocks[n]->entry, 1, [](std::uint64_t) {}), 1u);
+        check(third + 1);
+        cache_.collect_garbage();
+        check(third + 1);
+    }
+    for (std::size_t n = 0; n < blocks.size(); ++n) {
+        if (n % 3 < 2)
+            blocks[n] = add(0x5000, 20, modes_[n]);
+    }
+    check(0);
+}
 
 TEST_F(Blocks, AStoreTakesThoseWhoseBytesItTouches) {
     add(0x5000, 20);

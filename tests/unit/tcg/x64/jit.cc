@@ -61,13 +61,10 @@ TranslationBlock* Jit::compile(const ir::Block& block) {
     if (!generator_->compile(block, {memory_ + used_, memory_ + used_, kCodeBytes - used_}, code))
         return nullptr;
     used_ += code.size;
-    auto tb = std::make_unique<TranslationBlock>();
+    auto tb = TranslationBlock::make(code.exits, code.side_table.bytes);
     tb->entry = code.entry;
     tb->code_size = static_cast<std::uint32_t>(memory_ + used_ - code.entry);
-    tb->exits.swap(code.exits);
-    tb->side_table = std::move(code.side_table);
-    for (ExitSlot& slot : tb->exits)
-        slot.source = tb.get();
+    generator_->move_exits(*tb);
     blocks_.push_back(std::move(tb));
     return blocks_.back().get();
 }
