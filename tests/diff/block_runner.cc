@@ -43,6 +43,12 @@ CodeSize pick_size(Random &random) {
 
 const char *size_name(CodeSize size) { return size == CodeSize::k64 ? "64" : size == CodeSize::k32 ? "32" : "16"; }
 
+/// A stream of its own, as that of checks_alignment().
+bool unmasks(std::uint64_t seed) {
+    constexpr std::uint64_t kOther = 0xd1342543de82ef95;
+    return Random(seed * kOther).one_in(8);
+}
+
 std::uint32_t mode_of(CodeSize size) {
     return size == CodeSize::k64 ? std::uint32_t{kModeCode64} : size == CodeSize::k32 ? std::uint32_t{kModeCode32} : 0u;
 }
@@ -82,6 +88,10 @@ std::string BlockRunner::compare(const Program &program, Result &native, const R
     if ((place->insn.row().flags & kRowX87) != 0 || program.floating) {
         native.state.fault_address = 0; // which of two pages: varies
     }
+    if (native.state.ending == Ending::kFloat) { // overflow that is unmasked: see mxcsr_alone_differs() of runner.cc
+        constexpr std::uint32_t kInexact = 0x20;
+        native.state.fp.mxcsr |= generated.state.fp.mxcsr & kInexact;
+    }
     return text + difference(native.state, generated.state, kComparedFlags & ~place->undefined_before, native.data, generated.data,
                              {"native", "generated"});
 }
@@ -98,7 +108,7 @@ bool BlockRunner::run(std::uint64_t seed) {
     if (!native_.has(size)) {
         return true;
     }
-    Program program = make_program(rows_, size, random);
+    Program program = make_program(rows_, size, unmasks(seed), random);
     program.before.align_check = checks_alignment(seed);
     const std::vector<std::uint8_t> &pool = random.one_in(2) ? integers_ : floats_;
     std::memcpy(initial_.data(), &pool[random.below((kPoolSize - kWritableSize) / 8) * 8], initial_.size());

@@ -35,7 +35,8 @@ enum class Reach { kGood, kBad };
 
 class Maker {
 public:
-    Maker(const ProgramRows &rows, CodeSize size, Random &random) : rows_(rows), size_(size), random_(random) {}
+    Maker(const ProgramRows &rows, CodeSize size, bool unmasked, Random &random)
+        : rows_(rows), size_(size), unmasked_(unmasked), random_(random) {}
 
     Program make() {
         program_.floating = random_.one_in(5);
@@ -99,6 +100,11 @@ private:
         }
         if (index_ != kNoReg) {
             s.gpr[index_] = random_.one_in(2) ? 16 : random_.below(24);
+        }
+        if (unmasked_) { // but underflow (bit 11): see random_float_state()
+            s.fp.mxcsr &= ~static_cast<std::uint32_t>(random_.next() & 0x1780);
+            s.fp.fcw &= static_cast<std::uint16_t>(~(random_.next() & 0x3f));
+            s.fp.fsw &= 0x7f40;
         }
         s.gpr[kRsp] = base() + kStackFrom + (random_.below(kStackSize) & ~7u);
         if (random_.one_in(24)) {
@@ -183,6 +189,9 @@ private:
         const Row &row = insn.row();
         if (is_stack(row) && (in_loop_ || in_function_ || insn.operands[0].kind == Operand::Kind::kSeg || !random_.one_in(4))) {
             return false;
+        }
+        if (unmasked_ && (row.mnemonic.ends_with("dpps") || row.mnemonic.ends_with("dppd"))) {
+            return false; // see docs/translator.md
         }
         if (divides(row) && !random_.one_in(3)) {
             return false; // most end in #DE
@@ -396,6 +405,7 @@ private:
 
     const ProgramRows &rows_;
     CodeSize size_;
+    bool unmasked_;
     Random &random_;
     Program program_;
     std::vector<std::uint8_t> pointers_;
@@ -425,6 +435,8 @@ ProgramRows::ProgramRows(FeatureSet features) : features_(features) {
     }
 }
 
-Program make_program(const ProgramRows &rows, CodeSize size, Random &random) { return Maker(rows, size, random).make(); }
+Program make_program(const ProgramRows &rows, CodeSize size, bool unmasked, Random &random) {
+    return Maker(rows, size, unmasked, random).make();
+}
 
 } // namespace rhea::target::x86::diff

@@ -35,6 +35,7 @@ private:
     std::vector<RowId> all_, floating_;
 };
 
-Program make_program(const ProgramRows &rows, CodeSize size, Random &random);
+/// `unmasked`: some x87 and SIMD exceptions come, instead of none.
+Program make_program(const ProgramRows &rows, CodeSize size, bool unmasked, Random &random);
 
 } // namespace rhea::target::x86::diff
