@@ -48,6 +48,7 @@ std::uint64_t helper_write_dr(CpuState* state, std::uint64_t a, std::uint64_t b,
         else if (number == 7)
             b = (b & 0xffff23ff) | kDr7Fixed;
         state->dr[number] = b;
+        state->rflags &= ~kFlagRF;  // this instruction's end clears it: the next one may hit
         state->head.pc += c;
         update_mode(cpu);
         return 0;
@@ -69,11 +70,13 @@ std::uint64_t helper_begin_single(CpuState* state, std::uint64_t a, std::uint64_
 }
 
 std::uint64_t helper_finish_single(CpuState* state, std::uint64_t a, std::uint64_t b,
-                                   std::uint64_t) {
+                                   std::uint64_t c) {
     if (a != ~0ull)
         state->head.pc = a;
-    if ((b & 1) != 0 && state->head.exception_pending == 0)
+    if ((b & 1) != 0 && state->head.exception_pending == 0) {
         raise(*state, Fault{kVectorDB, 0, kDr6BS});
+        state->exception_resumes = c != 0;
+    }
     update_mode(Cpu::of(state));
     return 0;
 }

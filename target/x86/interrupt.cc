@@ -16,13 +16,17 @@ std::uint32_t ext_of(const Event& e) {
     return e.kind == EventKind::kSoftware ? 0 : 1;
 }
 
-/// Faults push RF set, so that an instruction breakpoint at the same place does not hit twice;
-/// traps and aborts do not.
+/// RF as it is pushed (SDM vol. 3, 17.3.1.1): faults set it, so that an instruction breakpoint at the same place does not hit twice;
+/// software interrupts and traps find it cleared, as it is by each instruction that ends, unless a repeated one goes on.
 std::uint64_t pushed_flags(const Cpu& cpu, const Event& e) {
     const std::uint64_t flags = read_rflags(cpu.s);
     const bool fault = e.kind == EventKind::kException && e.next_length == 0 &&
                        e.vector != kVectorDB && e.vector != kVectorDF && e.vector != kVectorMC;
-    return fault ? flags | kFlagRF : flags;
+    if (fault || (e.vector == kVectorDB && e.resumes))
+        return flags | kFlagRF;
+    const bool ended = e.kind == EventKind::kSoftware ||
+                       (e.kind == EventKind::kException && (e.vector == kVectorDB || e.next_length != 0));
+    return ended ? flags & ~kFlagRF : flags;
 }
 
 void real_mode_interrupt(Cpu& cpu, const Event& e) {
@@ -216,6 +220,7 @@ void raise(CpuState& s, const Fault& fault) {
     s.exception_has_error_code = has_error_code(fault.vector);
     s.exception_is_software = 0;
     s.exception_next_length = 0;
+    s.exception_resumes = 0;
     s.exception_cr2 = fault.vector == kVectorPF ? fault.address : 0;
     s.exception_dr6 = fault.vector == kVectorDB ? fault.address : 0;
 }
@@ -311,7 +316,9 @@ Event pending_event(const CpuState& s) {
             .kind = s.exception_is_software ? EventKind::kSoftware : EventKind::kException,
             .has_error = s.exception_has_error_code != 0,
             .error = s.exception_error_code,
-            .next_length = s.exception_next_length};
+            .next_length = s.exception_next_length,
+            // General detect is a fault.
+            .resumes = s.exception_resumes != 0 || (s.exception_dr6 & kDr6BD) != 0};
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ struct Event {
     bool has_error = false;
     std::uint32_t error = 0;
     std::uint8_t next_length = 0;  ///< added to the pushed instruction pointer
+    bool resumes = false;          ///< #DB that pushes RF set
 };
 
 /// Delivers the event at head.pc, turning faults met on the way into #DF or a shutdown.

@@ -19,6 +19,7 @@ bool plain_real(const SegmentCache& seg) {
            (seg.attr & (kAttrCode | kAttrExpandDown)) != kAttrExpandDown;
 }
 
+/// FS and GS are mostly null where they are not used: those have mode bits of their own.
 bool need_segment_checks(const CpuState& s, bool real) {
     if (real) {
         for (unsigned i : {kEs, kSs, kDs, kFs, kGs})
@@ -47,6 +48,10 @@ std::uint32_t segment_mode(const CpuState& s, bool real) {
         mode |= kModeCsBaseZero;
     if (!real && s.seg_base[kDs] == 0 && s.seg_base[kEs] == 0 && s.seg_base[kSs] == 0)
         mode |= kModeDataFlat;
+    if (!real && (s.seg[kFs].selector & ~3u) == 0)
+        mode |= kModeFsNull;
+    if (!real && (s.seg[kGs].selector & ~3u) == 0)
+        mode |= kModeGsNull;
     if (need_segment_checks(s, real))
         mode |= kModeSegChecks;
     if (code32 ? cs.limit != kLimit4G : cs.limit < 0xffff)

@@ -27,7 +27,9 @@ class StringCursor {
           backward_(static_cast<std::int64_t>(cpu.s.df) < 0),
           code64_(info.code64),
           base_(info.code64 && seg != kFs && seg != kGs ? 0 : cpu.s.seg_base[seg]),
-          checked_(!info.code64 && (cpu.mode & kModeSegChecks) != 0) {}
+          checked_(!info.code64 && (cpu.mode & (kModeSegChecks | (seg == kFs   ? kModeFsNull
+                                                                  : seg == kGs ? kModeGsNull
+                                                                               : 0u))) != 0) {}
 
     /// Elements that can be done at once from here, at most `wanted`: within one page, without
     /// wrapping. 0: the next element crosses a page, do it by itself.

@@ -96,6 +96,7 @@ void check_watched_port(Cpu& cpu, std::uint16_t port, unsigned size) {
 void begin_noting(Cpu& cpu) {
     cpu.watch.noting = true;
     cpu.watch.hits = 0;
+    cpu.watch.pc = cpu.s.head.pc;
 }
 
 void end_noting(Cpu& cpu) {
@@ -104,8 +105,10 @@ void end_noting(Cpu& cpu) {
     const std::uint8_t hits = std::exchange(cpu.watch.hits, std::uint8_t{0});
     if (hits == 0)
         return;
-    if (s.head.exception_pending == 0)
+    if (s.head.exception_pending == 0) {
         raise(s, Fault{kVectorDB, 0, hits});
+        s.exception_resumes = s.head.pc == cpu.watch.pc; // between two elements
+    }
     else if (s.head.exception_pending == 1 && s.exception_vector == kVectorDB)
         s.exception_dr6 |= hits;
 }

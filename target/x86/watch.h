@@ -22,6 +22,7 @@ struct Watch {
     unsigned data_count = 0, port_count = 0;
     bool noting = false;       ///< hits are noted; else they stop the access
     std::uint8_t hits = 0;     ///< bits for DR6
+    std::uint64_t pc = 0;      ///< where the instruction began that is run by itself
 };
 
 /// After any change of DR0 to DR3, DR7 or CR4.DE.

@@ -44,7 +44,7 @@ void call_string(Translator &t, HelperId helper) {
     const ValueId result = t.call(helper, Type::kI64, {t.k(string_info(t).pack())});
     const ValueId again = t.is_not_zero(result);
     if (t.single()) {
-        t.finish_single(t.b.emit(Op::select, Type::kI64, {again, t.linear_of(t.offset), t.linear_of(t.next)}));
+        t.finish_single(t.b.emit(Op::select, Type::kI64, {again, t.linear_of(t.offset), t.linear_of(t.next)}), again);
         return;
     }
     t.b.emit(Op::br_nz, Type::kNone, {again}, 0, static_cast<std::uint64_t>(std::int64_t{t.offset}));

@@ -32,8 +32,13 @@ void Translator::trap(unsigned vector, std::uint64_t error_code) {
     set_ended();
 }
 
-void Translator::finish_single(ValueId pc) {
-    call(HelperId::finish_single, Type::kNone, {pc, k((mode & kModeTf) != 0 ? 1 : 0)});
+void Translator::finish_single(ValueId pc, ValueId again) {
+    const ValueId trap = k((mode & kModeTf) != 0 ? 1 : 0);
+    if (again == kNoValue) {
+        call(HelperId::finish_single, Type::kNone, {pc, trap});
+    } else {
+        call(HelperId::finish_single, Type::kNone, {pc, trap, b.zext(again, Type::kI64)});
+    }
     b.emit(Op::exit_state, Type::kNone);
     set_ended();
 }

@@ -192,7 +192,8 @@ ValueId Translator::linear(unsigned segment, ValueId offset64) {
 ValueId Translator::access(unsigned segment, ValueId offset64, unsigned size, bool write) {
     // Code segments are never writable and may be unreadable; the mode word tells only of the data segments.
     const bool through_code = segment == kCs && protected_mode();
-    if (((mode & kModeSegChecks) != 0 || through_code) && !code64()) {
+    const bool null = (segment == kFs && (mode & kModeFsNull) != 0) || (segment == kGs && (mode & kModeGsNull) != 0);
+    if (((mode & kModeSegChecks) != 0 || through_code || null) && !code64()) {
         call(HelperId::seg_check, Type::kNone, {k(segment), offset64, k(size | (write ? 0x100u : 0u))});
     }
     const ValueId address = linear(segment, offset64);

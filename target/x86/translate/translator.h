@@ -122,7 +122,8 @@ public:
     ValueId target_linear(std::int64_t relative);   ///< checked as a jump's
     void leave_state();                             ///< behind a helper that has set the pc
     void leave_entered();                           ///< as leave_state, without TF's #DB
-    void finish_single(ValueId linear);             ///< sets the pc (~0: is set), raises TF's #DB, leaves for the run loop
+    /// Sets the pc (~0: is set), raises TF's #DB, leaves for the run loop. `again` (i8): the instruction goes on, 0 where left out.
+    void finish_single(ValueId linear, ValueId again = kNoValue);
     void leave_next(std::int32_t page_offset);      ///< looks at interrupts and requests
     void leave_direct(std::int32_t page_offset);
     /// Can a jump leave the code segment, so that check_cs_limit() does something?

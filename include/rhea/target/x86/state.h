@@ -79,6 +79,7 @@ struct CpuState {
     std::uint8_t exception_has_error_code;
     std::uint8_t exception_is_software; ///< INT n, INT3, INTO: checks DPL, pushes the next pc
     std::uint8_t exception_next_length; ///< bytes to add to pc for the pushed return address (software, traps)
+    std::uint8_t exception_resumes;     ///< a trap between the elements of a repeated string instruction: pushes RF set
     std::uint64_t exception_cr2;
     std::uint64_t exception_dr6;
     std::uint8_t interrupt_shadow;      ///< STI or MOV SS: no interrupt before the next instruction is done
@@ -153,6 +154,8 @@ enum ModeBits : std::uint32_t {
     kModeTaskSwitched = 1u << 24, ///< CR0.TS
     kModeX87Unmasked = 1u << 25, ///< some x87 exception is unmasked: x87 instructions are helper calls
     kModeAlignCheck = 1u << 26,  ///< CPL 3 with CR0.AM and EFLAGS.AC: misaligned data is #AC
+    kModeFsNull = 1u << 27,      ///< protected mode outside 64-bit code, FS is null: accesses by it are checked
+    kModeGsNull = 1u << 28,
     kModeWindowShift = 0
 };
 
