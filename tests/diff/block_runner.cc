@@ -49,6 +49,23 @@ bool unmasks(std::uint64_t seed) {
     return Random(seed * kOther).one_in(8);
 }
 
+/// A data breakpoint near where a pointer leads, now and then; a stream of its own, too.
+WatchPoint watch_of(std::uint64_t seed, const Program &program, CodeSize size) {
+    constexpr std::uint64_t kOther = 0xaef17502108ef2d9;
+    Random random(seed * kOther);
+    if (!random.one_in(12)) {
+        return {};
+    }
+    WatchPoint watch;
+    watch.length = 1u << random.below(4);
+    watch.reads = random.one_in(2);
+    const std::uint64_t base = size == CodeSize::k16 ? kDataAddress : 0;
+    const std::uint8_t pointer = program.pointers[random.below(static_cast<unsigned>(program.pointers.size()))];
+    watch.address = (base + program.before.gpr[pointer] + random.below(0x80) - 0x40) & ~std::uint64_t{watch.length - 1};
+    const bool inside = watch.address >= kDataAddress && watch.address < kReadOnlyAddress + kReadOnlySize;
+    return inside ? watch : WatchPoint{};
+}
+
 std::uint32_t mode_of(CodeSize size) {
     return size == CodeSize::k64 ? std::uint32_t{kModeCode64} : size == CodeSize::k32 ? std::uint32_t{kModeCode32} : 0u;
 }
@@ -115,6 +132,11 @@ bool BlockRunner::run(std::uint64_t seed) {
     MachineCpu::How how;
     how.cold = random.one_in(2);
     how.heat = random.one_in(2) ? random.below(8) : 4096;
+    how.watch = watch_of(seed, program, size);
+    const bool watching = how.watch.length != 0 && native_.set_watch(how.watch);
+    if (!watching) {
+        how.watch = {};
+    }
     counts_.programs++;
     counts_.instructions += program.places.size();
 
@@ -126,6 +148,9 @@ bool BlockRunner::run(std::uint64_t seed) {
         what = compare(program, native_result_, generated_result_, interpreted_result_);
     } catch (const std::runtime_error &error) {
         what = error.what();
+    }
+    if (watching) {
+        native_.set_watch({});
     }
     const Snapshot &native = native_result_.state, &generated = generated_result_.state;
     counts_.faults += native.ending != Ending::kDone;
@@ -141,6 +166,8 @@ bool BlockRunner::run(std::uint64_t seed) {
     }
     counts_.different++;
     report_ = "---- seed " + std::to_string(seed) + ", " + size_name(size) + "-bit code" + (how.cold ? ", cold" : "") +
+              (watching ? ", watching " + std::to_string(how.watch.length) + " bytes at data + " +
+                              std::to_string(how.watch.address - kDataAddress) + (how.watch.reads ? ", reads too" : "") : "") +
               (how.heat < 4096 ? ", hot after " + std::to_string(how.heat) : "") + "\n" + what +
               disassemble(mode_of(size), kStart, program.bytes.data(), program.bytes.size()) + "before\n" + describe(program.before) +
               "native\n" + describe(native) + "generated\n" + describe(generated) + "interpreted\n" +

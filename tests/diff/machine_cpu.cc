@@ -54,6 +54,12 @@ public:
     void raise_alignment(std::uint64_t linear) override { inner_->raise_alignment(linear); }
     bool canonical(std::uint64_t linear) const override { return inner_->canonical(linear); }
     std::uint64_t wrap(std::uint64_t linear) const override { return inner_->wrap(linear); }
+    bool watched_page(std::uint64_t linear) const override { return inner_->watched_page(linear); }
+    bool access_watched(std::uint64_t linear, unsigned size, bool write) override {
+        return inner_->access_watched(linear, size, write);
+    }
+    void begin_single() override { inner_->begin_single(); }
+    void end_single() override { inner_->end_single(); }
     Outcome deliver_exception() override { return inner_->deliver_exception(); }
     Outcome check_requests() override { return inner_->check_requests(); }
     bool has_work() const override { return inner_->has_work(); }
@@ -142,6 +148,8 @@ void MachineCpu::write_code(std::span<const std::uint8_t> code) {
 
 Snapshot MachineCpu::run(const Snapshot &before, CodeSize size, const How &how) {
     CpuState &s = *state_;
+    s.dr[0] = how.watch.address;
+    s.dr[7] = kDr7Fixed | how.watch.dr7();
     set_guest_state(s, before, size, {kPml4, kGdt, kLdt});
     s.idt = {kIdt, kVectors * 16 - 1};
     s.tr = {0x40, 0x8b, 0x67};

@@ -31,6 +31,7 @@ public:
 
     struct How {
         bool cold = false;      ///< the TLB and jump caches are empty
+        WatchPoint watch;       ///< where an access is #DB
         unsigned heat = 4096;   ///< turns after which loops are translated again, 4096 (as it is in a machine) or fewer
     };
     /// The writable pages of the arena, here.

@@ -6,6 +6,7 @@
 
 #include <asm/ldt.h>
 #include <cerrno>
+#include <cstddef>
 #include <csignal>
 #include <cstring>
 #include <elf.h>
@@ -23,7 +24,7 @@ namespace {
 constexpr std::uint16_t kCode64 = kUserCode64, kCode32 = kUserCode32, kData = kUserData, kCode16 = kUserCode16, kData16 = kUserData16;
 
 // si_code values of <asm-generic/siginfo.h>; glibc's header does not have all of them.
-constexpr int kTrapBreakpoint = 1, kFromKernel = 0x80;
+constexpr int kTrapBreakpoint = 1, kTrapHardware = 4, kFromKernel = 0x80;
 
 bool add_ldt_entry(unsigned number, std::uint64_t base, bool code) {
     user_desc d{};
@@ -164,7 +165,7 @@ Ending ending_of(const siginfo_t &info) {
     case SIGTRAP:
         // INT3 and INT1 come from the kernel's own handlers, the end of a step as TRAP_TRACE.
         return info.si_code == kFromKernel ? Ending::kBreakpoint
-               : info.si_code == kTrapBreakpoint ? Ending::kDebug
+               : info.si_code == kTrapBreakpoint || info.si_code == kTrapHardware ? Ending::kDebug
                                                  : Ending::kDone;
     default: return Ending::kOther;
     }
@@ -206,6 +207,14 @@ bool NativeCpu::go(bool one) {
     int status = 0;
     return ptrace(one ? PTRACE_SINGLESTEP : PTRACE_CONT, child_, nullptr, nullptr) == 0 &&
            waitpid(child_, &status, 0) == child_ && WIFSTOPPED(status);
+}
+
+bool NativeCpu::set_watch(const WatchPoint &watch) {
+    const auto put = [this](unsigned number, std::uint64_t value) {
+        const std::size_t at = offsetof(user, u_debugreg) + number * sizeof(std::uint64_t);
+        return ptrace(PTRACE_POKEUSER, child_, at, value) == 0;
+    };
+    return put(7, 0) && (watch.length == 0 || (put(0, watch.address) && put(7, watch.dr7())));
 }
 
 Snapshot NativeCpu::run(Snapshot &before, CodeSize size, bool to_breakpoint) {

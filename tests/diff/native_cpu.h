@@ -19,6 +19,8 @@ public:
     const std::string &why_not() const { return why_not_; }
     bool has(CodeSize size) const { return size != CodeSize::k16 || has_ldt_; }
 
+    /// For the runs that follow. False: the host refuses.
+    bool set_watch(const WatchPoint &watch);
     /// Sets the state and executes one instruction; to_breakpoint: instead as many as there are before an INT3 (single
     /// steps would show the inside of a repeated string instruction). selectors of `before` are filled in with what the host uses.
     Snapshot run(Snapshot &before, CodeSize size, bool to_breakpoint);

@@ -47,6 +47,7 @@ public:
             piece();
         }
         put({0xcc});
+        program_.pointers = pointers_;
         return std::move(program_);
     }
 

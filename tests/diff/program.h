@@ -16,6 +16,7 @@ struct Program {
     std::vector<std::uint8_t> bytes;
     std::vector<Place> places; ///< by offset; the last one is the INT3
     Snapshot before;
+    std::vector<std::uint8_t> pointers; ///< registers by which operands are addressed
     bool floating = false;     ///< nearly all of it is x87 and MMX
 
     /// The instruction at the address, or null.

@@ -33,6 +33,19 @@ struct FloatState {
     bool operator==(const FloatState &) const = default;
 };
 
+/// A data breakpoint, in DR0. length 0: none.
+struct WatchPoint {
+    std::uint64_t address = 0; ///< linear, a multiple of the length
+    unsigned length = 0;       ///< 1, 2, 4 or 8 bytes
+    bool reads = false;        ///< not only stores
+    bool operator==(const WatchPoint &) const = default;
+    /// DR7 with it: L0, RW0 and LEN0.
+    std::uint64_t dr7() const {
+        const std::uint64_t code = length == 1 ? 0 : length == 2 ? 1 : length == 4 ? 3 : 2;
+        return length == 0 ? 0 : 1 | (reads ? 3ull : 1ull) << 16 | code << 18;
+    }
+};
+
 struct Snapshot {
     std::array<std::uint64_t, 16> gpr{};
     std::uint64_t rip = 0;
