@@ -87,6 +87,8 @@ std::uint64_t helper_avx_mask_load(CpuState *state, std::uint64_t a, std::uint64
         const AvxAccess access = AvxAccess::unpack(b);
         const unsigned count = count_of(access), size = access.element;
         const Elements mask(*state, access.mask, size);
+        // A data breakpoint is hit by elements that are masked out, too, as on AMD's CPUs.
+        check_watched(cpu, wrapped(cpu, a), count * size, false);
         std::uint64_t loaded[8] = {};
         for (unsigned n = 0; n < count; n++) {
             loaded[n] = mask.negative(n) ? read_linear(cpu, wrapped(cpu, a + n * size), size, cpu.as_current()) : 0;
@@ -105,6 +107,7 @@ std::uint64_t helper_avx_mask_store(CpuState *state, std::uint64_t a, std::uint6
         const AvxAccess access = AvxAccess::unpack(b);
         const unsigned count = count_of(access), size = access.element;
         const Elements mask(*state, access.mask, size), data(*state, access.data, size);
+        check_watched(cpu, wrapped(cpu, a), count * size, true);
         for (unsigned n = 0; n < count; n++) {
             if (mask.negative(n)) {
                 probe_write_linear(cpu, wrapped(cpu, a + n * size), size, cpu.as_current());
@@ -138,7 +141,7 @@ std::uint64_t helper_avx_gather(CpuState *state, std::uint64_t a, std::uint64_t 
             }
             std::uint64_t offset = a + (static_cast<std::uint64_t>(index.get_signed(n)) << access.scale);
             offset = (access.address & 15) == 8 ? offset : offset & 0xffffffff;
-            if (!cpu.code64() && (cpu.mode & kModeSegChecks) != 0) {
+            if (!cpu.code64() && (cpu.mode & (kModeSegChecks | kModeFsNull | kModeGsNull)) != 0) {
                 helper_seg_check(state, access.address >> 4, offset, size);
                 if (state->head.exception_pending != 0) {
                     return 0;
