@@ -16,19 +16,6 @@ std::uint32_t ext_of(const Event& e) {
     return e.kind == EventKind::kSoftware ? 0 : 1;
 }
 
-/// RF as it is pushed (SDM vol. 3, 17.3.1.1): faults set it, so that an instruction breakpoint at the same place does not hit twice;
-/// software interrupts and traps find it cleared, as it is by each instruction that ends, unless a repeated one goes on.
-std::uint64_t pushed_flags(const Cpu& cpu, const Event& e) {
-    const std::uint64_t flags = read_rflags(cpu.s);
-    const bool fault = e.kind == EventKind::kException && e.next_length == 0 &&
-                       e.vector != kVectorDB && e.vector != kVectorDF && e.vector != kVectorMC;
-    if (fault || (e.vector == kVectorDB && e.resumes))
-        return flags | kFlagRF;
-    const bool ended = e.kind == EventKind::kSoftware ||
-                       (e.kind == EventKind::kException && (e.vector == kVectorDB || e.next_length != 0));
-    return ended ? flags & ~kFlagRF : flags;
-}
-
 void real_mode_interrupt(Cpu& cpu, const Event& e) {
     CpuState& s = cpu.s;
     if (e.vector * 4u + 3 > s.idt.limit)
@@ -122,7 +109,7 @@ void protected_mode_interrupt(Cpu& cpu, const Event& e) {
     const unsigned cpl = inner ? cs.dpl() : s.cpl;
     if (offset > cs.limit())
         throw_gp(ext);
-    const std::uint64_t flags = pushed_flags(cpu, e);
+    const std::uint64_t flags = pushed_flags(read_rflags(cpu.s), e);
     const std::uint64_t ip = cpu.eip() + e.next_length;
     InnerStack inner_stack;
     if (inner)
@@ -179,7 +166,7 @@ void long_mode_interrupt(Cpu& cpu, const Event& e) {
     Stack stack = Stack::flat(cpu, rsp & ~15ull, as_of_level(cpl));
     stack.push(s.seg[kSs].selector, 8);
     stack.push(s.gpr[kRsp], 8);
-    stack.push(pushed_flags(cpu, e), 8);
+    stack.push(pushed_flags(read_rflags(cpu.s), e), 8);
     stack.push(s.seg[kCs].selector, 8);
     stack.push(ip, 8);
     if (e.has_error)

@@ -22,6 +22,17 @@ struct Event {
     bool resumes = false;          ///< #DB that pushes RF set
 };
 
+/// RFLAGS with RF as an event pushes it (SDM vol. 3, 17.3.1.1): faults set it, so that an instruction breakpoint at the same place
+/// does not hit twice; software interrupts and traps find it cleared, as by each instruction that ends, unless a repeated one goes on.
+constexpr std::uint64_t pushed_flags(std::uint64_t rflags, const Event& e) {
+    const bool exception = e.kind == EventKind::kException, debug = e.vector == kVectorDB;
+    const bool fault = exception && e.next_length == 0 && !debug && e.vector != kVectorDF && e.vector != kVectorMC;
+    if (fault || (debug && e.resumes))
+        return rflags | kFlagRF;
+    const bool ended = e.kind == EventKind::kSoftware || (exception && (debug || e.next_length != 0));
+    return ended ? rflags & ~std::uint64_t{kFlagRF} : rflags;
+}
+
 /// Delivers the event at head.pc, turning faults met on the way into #DF or a shutdown.
 tcg::GuestFrontend::Outcome deliver_event(Cpu& cpu, Event event);
 /// Delivers CpuState's pending exception.

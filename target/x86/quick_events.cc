@@ -77,7 +77,7 @@ bool drops_segments(const CpuState &s) {
 
 bool quick_event(CpuState &s, const Event &e) {
     const Supervisor memory(s);
-    if ((s.efer & kEferLMA) == 0 || e.kind == EventKind::kSoftware || e.next_length != 0 || !memory.ready())
+    if ((s.efer & kEferLMA) == 0 || e.kind == EventKind::kSoftware || !memory.ready())
         return false;
     Descriptor gate, cs;
     const std::uint64_t at = s.idt.base + e.vector * 16u;
@@ -102,8 +102,8 @@ bool quick_event(CpuState &s, const Event &e) {
         return false;
 
     // The new mode, to know whether its window is at hand; then what it was is pushed.
-    const std::uint64_t flags = read_rflags(s);
-    const std::uint64_t ip = ((s.cold.mode_word & kModeCode64) != 0 ? s.head.pc : (s.head.pc - s.seg_base[kCs]) & 0xffffffff);
+    const std::uint64_t flags = pushed_flags(read_rflags(s), e);
+    const std::uint64_t ip = ((s.cold.mode_word & kModeCode64) != 0 ? s.head.pc : (s.head.pc - s.seg_base[kCs]) & 0xffffffff) + e.next_length;
     const std::uint16_t old_cs = s.seg[kCs].selector, old_ss = s.seg[kSs].selector;
     const Transfer transfer(s);
     s.rflags &= ~(kFlagTF | kFlagVM | kFlagRF | kFlagNT | (type == kTypeIntGate32 ? kFlagIF : 0));
@@ -115,12 +115,11 @@ bool quick_event(CpuState &s, const Event &e) {
     install(s, kCs, selector & ~3u, cs);
     if (transfer.finish().done == 0)
         return false;
-    const bool fault = e.kind == EventKind::kException && e.vector != kVectorDB && e.vector != kVectorDF && e.vector != kVectorMC;
     if (e.has_error)
         *to++ = e.error;
     to[0] = ip;
     to[1] = old_cs;
-    to[2] = fault ? flags | kFlagRF : flags;
+    to[2] = flags;
     to[3] = s.gpr[kRsp];
     to[4] = old_ss;
     s.gpr[kRsp] = top;
