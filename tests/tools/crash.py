@@ -21,7 +21,8 @@ from nbd_client import TRIM, WRITE, NbdClient, NbdError
 
 BLOCK = 4096
 BLOCKS = 4096  # 16 MiB: small enough that blocks are written again, over many clusters
-KINDS = {"plain": [], "small": ["-o", "cluster_size=4k"], "lazy": ["-o", "lazy_refcounts=on"], "extended": ["-o", "extended_l2=on"]}
+KINDS = {"plain": [], "small": ["-o", "cluster_size=4k"], "lazy": ["-o", "lazy_refcounts=on"], "extended": ["-o", "extended_l2=on"],
+         "backing": ["-b", "base.raw", "-F", "raw"], "lazy-backing": ["-o", "lazy_refcounts=on", "-b", "base.raw", "-F", "raw"]}
 
 
 def content(block, version):
@@ -31,8 +32,9 @@ def content(block, version):
 class Writer:
     """Writes until the server dies; knows what must be there."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, has_base):
         self.rng = rng
+        self.has_base = has_base     # version 0 is the backing file's, else zeroes
         self.durable = {}            # block -> version that a flush covered
         self.possible = {}           # block -> versions that may be there besides
         self.version = 0
@@ -77,13 +79,13 @@ class Writer:
         if "any" in possible:
             return True
         versions = {self.durable.get(block, 0), *possible}
-        return any(data == (content(block, version) if version else bytes(BLOCK)) for version in versions)
+        return any(data == (content(block, version) if version or self.has_base else bytes(BLOCK)) for version in versions)
 
     def adopt(self, block, data):
-        """What is there after the crash is what is there."""
+        """What is there after the crash is what is there; a discard that hides the backing file stays uncertain."""
         version = int(data[9:17]) if data[:1] != b"\0" else 0
         self.durable[block] = version
-        self.possible[block] = set()
+        self.possible[block] = {"any"} if self.has_base and data[:1] == b"\0" else set()
 
 
 def one_round(tools, program, image, writer, rng, number):
@@ -125,10 +127,12 @@ def main():
     print(f"seed {seed}")
     with Tools(sys.argv[1]) as tools:
         rng = random.Random(seed)
+        with open(tools.path("base.raw"), "wb") as base:
+            base.writelines(content(block, 0) for block in range(BLOCKS))
         for kind, options in KINDS.items():
             image = kind + ".qcow2"
             tools.rhea_ok("create", "-q", "-f", "qcow2", *options, image, f"{BLOCKS * BLOCK // MIB}M")
-            writer = Writer(rng)
+            writer = Writer(rng, "backing" in kind)
             for number in range(max(1, rounds // len(KINDS))):
                 if not one_round(tools, program, image, writer, rng, number):
                     break

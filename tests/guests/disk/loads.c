@@ -32,7 +32,7 @@ static const struct load loads[] = {
     {"read-4k-q1", READ, 4096, 1, 1, 4000},      {"read-4k-q16", READ, 4096, 16, 1, 12000},
     {"write-4k-q1", WRITE, 4096, 1, 1, 4000},    {"write-4k-q16", WRITE, 4096, 16, 1, 12000},
     {"read-1m", READ, 1 << 20, 1, 0, 600},       {"write-1m", WRITE, 1 << 20, 1, 0, 400},
-    {"read-1m-q4", READ, 1 << 20, 4, 0, 600},    {"write-4k-sync", SYNC, 4096, 1, 1, 100},
+    {"read-1m-q4", READ, 1 << 20, 4, 0, 600},    {"write-4k-sync", SYNC, 4096, 1, 1, 400},
 };
 
 #define MAX_DEPTH 16
