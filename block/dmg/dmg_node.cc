@@ -8,7 +8,7 @@
 
 #include "block/dmg/dmg.h"
 #include "block/format/bytes.h"
-#include "block/format/finish_options.h"
+#include "block/format/open_loaded.h"
 
 namespace rhea::block {
 
@@ -78,7 +78,8 @@ Task<Result<DmgNode::Bytes>> DmgNode::expand(const DmgChunk &chunk) {
     std::function<std::int64_t()> work = [&] {
         return chunk.kind == DmgKind::kZlib ? expand_zlib(stored, *bytes) : expand_bzip2(stored, *bytes);
     };
-    const std::int64_t expanded = co_await context().in_pool(std::move(work));
+    auto expanding = context().in_pool(std::move(work));
+    const std::int64_t expanded = co_await expanding;
     if (!expanded)
         co_return file_.fail(EIO, "the compressed chunk at offset {} is damaged", chunk.offset);
     last_ = bytes;
@@ -132,35 +133,18 @@ Task<Result<Extent>> DmgNode::block_status(std::uint64_t offset, std::uint64_t l
     co_return extent;
 }
 
-Task<Result<NodeInfo>> DmgNode::info() {
-    auto below = co_await file_.node().info();
-    if (!below)
-        co_return util::fail(below.error());
-    NodeInfo info;
-    info.format = driver();
-    info.filename = file_.filename();
-    info.virtual_size = length_;
-    info.actual_size = below->actual_size;
-    co_return info;
-}
-
 namespace {
 
 /// The beginning of an image is that of its first chunk, so the name has to do.
 int probe(std::span<const std::uint8_t>, std::string_view filename) { return filename.ends_with(".dmg") ? 2 : 0; }
 
 Task<Result<std::shared_ptr<BlockNode>>> open(OpenRequest request) {
-    if (auto known = finish_options(request.options); !known)
-        co_return util::fail(known.error());
     if (!request.flags.read_only && !request.flags.auto_read_only)
         co_return util::fail(util::Error("{}: Apple disk images are only read; add readonly=on", request.filename)
                                  .with_code(EACCES));
-    auto node = std::make_shared<DmgNode>(request.context, request.file, request.filename);
-    node->set_read_only(true);
-    auto loaded = co_await node->load();
-    if (!loaded)
-        co_return util::fail(loaded.error());
-    co_return std::shared_ptr<BlockNode>(node);
+    request.flags.read_only = true;
+    auto opening = open_loaded<DmgNode>(std::move(request));
+    co_return co_await opening;
 }
 
 } // namespace

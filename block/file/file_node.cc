@@ -79,10 +79,12 @@ Task<std::int64_t> FileNode::zero_by_host(std::uint64_t offset, std::uint64_t le
         result = co_await context().fallocate(fd_, FALLOC_FL_ZERO_RANGE, offset, length);
         if (unsupported(result) && is_device_) {
             const int fd = fd_;
-            result = co_await context().in_pool([fd, offset, length]() -> std::int64_t {
+            std::function<std::int64_t()> work = [fd, offset, length]() -> std::int64_t {
                 const std::array<std::uint64_t, 2> range{offset, length};
                 return ::ioctl(fd, BLKZEROOUT, range.data()) == 0 ? 0 : -errno;
-            });
+            };
+            auto zeroing = context().in_pool(std::move(work));
+            result = co_await zeroing;
         }
         if (unsupported(result))
             can_zero_ = false;
@@ -114,10 +116,12 @@ Task<Result<void>> FileNode::discard(std::uint64_t offset, std::uint64_t length)
     std::int64_t done;
     if (is_device_) {
         const int fd = fd_;
-        done = co_await context().in_pool([fd, offset, length]() -> std::int64_t {
+        std::function<std::int64_t()> work = [fd, offset, length]() -> std::int64_t {
             const std::array<std::uint64_t, 2> range{offset, length};
             return ::ioctl(fd, BLKDISCARD, range.data()) == 0 ? 0 : -errno;
-        });
+        };
+        auto discarding = context().in_pool(std::move(work));
+        done = co_await discarding;
     } else {
         done = co_await context().fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
     }

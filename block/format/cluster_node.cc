@@ -280,18 +280,4 @@ Task<Result<Extent>> ClusterNode::block_status(std::uint64_t offset, std::uint64
     co_return extent;
 }
 
-Task<Result<NodeInfo>> ClusterNode::info() {
-    auto below = co_await file_.node().info();
-    if (!below)
-        co_return util::fail(below.error());
-    NodeInfo info;
-    info.format = driver();
-    info.filename = file_.filename();
-    info.virtual_size = length_;
-    info.actual_size = below->actual_size;
-    if (cluster_size_ != 0)
-        info.cluster_size = cluster_size_;
-    co_return info;
-}
-
 } // namespace rhea::block

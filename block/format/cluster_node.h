@@ -37,7 +37,7 @@ public:
     Task<Result<void>> write_zeroes(std::uint64_t offset, std::uint64_t length, unsigned flags) override;
     Task<Result<void>> flush() override { return file_.flush(); }
     Task<Result<Extent>> block_status(std::uint64_t offset, std::uint64_t length) override;
-    Task<Result<NodeInfo>> info() override;
+    Task<Result<NodeInfo>> info() override { return file_.info_of(*this); }
     BlockNode *file() const override { return &file_.node(); }
     BlockNode *backing() const override { return backing_.get(); }
 

@@ -8,6 +8,7 @@ namespace rhea::block {
 namespace {
 
 constexpr std::uint64_t kFillPiece = 1 << 20;
+constexpr std::uint64_t kTablePart = 64 << 10;
 
 } // namespace
 
@@ -71,6 +72,28 @@ Task<Result<void>> FileAccess::truncate(std::uint64_t length, Preallocation prea
         co_return fail(code, "cannot set the file's length to {}: {}", length, done.error().message());
     }
     co_return done;
+}
+
+Task<Result<NodeInfo>> FileAccess::info_of(BlockNode &node) const {
+    auto info = co_await node.BlockNode::info();
+    if (info)
+        info->filename = filename_;
+    co_return info;
+}
+
+Task<Result<void>> FileAccess::write_table(std::uint64_t offset, std::uint64_t count, unsigned width,
+                                           std::function<void(std::uint8_t *at, std::uint64_t index)> store) {
+    std::vector<std::uint8_t> part(std::min<std::uint64_t>(count, kTablePart / width) * width);
+    for (std::uint64_t first = 0; first < count;) {
+        const std::uint64_t here = std::min<std::uint64_t>(part.size() / width, count - first);
+        for (std::uint64_t i = 0; i < here; ++i)
+            store(&part[i * width], first + i);
+        auto done = co_await write_bytes(offset + first * width, part.data(), here * width);
+        if (!done)
+            co_return done;
+        first += here;
+    }
+    co_return Result<void>{};
 }
 
 Task<Result<void>> FileAccess::grow(std::uint64_t length) {

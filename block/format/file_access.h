@@ -3,6 +3,7 @@
 // Reads behind the file's end give zeroes, writes behind it make it longer (node.h).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -33,6 +34,12 @@ public:
     Task<Result<void>> truncate(std::uint64_t length, Preallocation preallocation = Preallocation::kOff);
     /// Makes the file at least `length` bytes long.
     Task<Result<void>> grow(std::uint64_t length);
+
+    /// What info() of a format's node that stands on this file says, for all formats.
+    Task<Result<NodeInfo>> info_of(BlockNode &node) const;
+    /// Writes a table of `count` entries of `width` bytes from `offset` on, in parts; `store` makes each, in order.
+    Task<Result<void>> write_table(std::uint64_t offset, std::uint64_t count, unsigned width,
+                                   std::function<void(std::uint8_t *at, std::uint64_t index)> store);
 
     /// A failure "<filename>: <sentence>" with the errno `code`.
     template <typename... Parts>

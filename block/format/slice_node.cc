@@ -57,16 +57,4 @@ Task<Result<Extent>> SliceNode::block_status(std::uint64_t offset, std::uint64_t
     co_return extent;
 }
 
-Task<Result<NodeInfo>> SliceNode::info() {
-    auto below = co_await file_.node().info();
-    if (!below)
-        co_return util::fail(below.error());
-    NodeInfo info;
-    info.format = driver();
-    info.filename = file_.filename();
-    info.virtual_size = length_;
-    info.actual_size = below->actual_size;
-    co_return info;
-}
-
 } // namespace rhea::block

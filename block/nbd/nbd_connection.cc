@@ -66,7 +66,8 @@ Task<util::Result<Connection>> NbdConnection::open(IoContext &context, NbdAddres
             addresses = resolve(address.host, address.port, why);
             return 0;
         };
-        co_await context.in_pool(std::move(work));
+        auto resolving = context.in_pool(std::move(work));
+        co_await resolving;
         if (addresses.empty())
             co_return util::fail(util::Error("cannot connect to '{}': {}", where, why).with_code(EHOSTUNREACH));
     }

@@ -174,7 +174,8 @@ Task<Result<void>> QedNode::set_entries(std::uint64_t first, std::uint64_t count
         std::vector<std::uint8_t> entries(here * 8);
         for (std::uint64_t i = 0; i < here; ++i)
             store_le64(&entries[i * 8], value + i * step);
-        auto done = co_await set_table_entries(first / header_.table_entries(), l2_index, std::move(entries));
+        auto setting = set_table_entries(first / header_.table_entries(), l2_index, std::move(entries));
+        auto done = co_await setting;
         if (!done)
             co_return done;
         first += here;

@@ -4,7 +4,7 @@
 #include <cerrno>
 
 #include "block/format/bytes.h"
-#include "block/format/finish_options.h"
+#include "block/format/open_loaded.h"
 #include "block/vhdx/vhdx.h"
 #include "block/vhdx/vhdx_node.h"
 
@@ -28,17 +28,6 @@ int probe(std::span<const std::uint8_t> head, std::string_view) {
                    std::equal(kVhdxIdentifier.begin(), kVhdxIdentifier.end(), head.begin())
                ? 100
                : 0;
-}
-
-Task<Result<std::shared_ptr<BlockNode>>> open(OpenRequest request) {
-    if (auto known = finish_options(request.options); !known)
-        co_return util::fail(known.error());
-    auto node = std::make_shared<VhdxNode>(request.context, request.file, request.filename);
-    node->set_read_only(request.flags.read_only);
-    auto loaded = co_await node->load();
-    if (!loaded)
-        co_return util::fail(loaded.error());
-    co_return std::shared_ptr<BlockNode>(node);
 }
 
 /// Where everything of a new image lies.
@@ -102,26 +91,18 @@ Task<Result<void>> write_bat(FileAccess &file, const Plan &plan) {
     const VhdxMetadata &metadata = plan.metadata;
     if (!plan.fixed && !plan.zero_state)
         co_return Result<void>{}; // all zeroes: not present
-    std::vector<std::uint8_t> part(64 << 10);
     std::uint64_t block = 0;
-    for (std::uint64_t entry = 0; entry < metadata.bat_entries();) {
-        const std::uint64_t count = std::min<std::uint64_t>(part.size() / 8, metadata.bat_entries() - entry);
-        for (std::uint64_t i = 0; i < count; ++i) {
-            const bool bitmap = (entry + i + 1) % (metadata.chunk_ratio() + 1) == 0;
-            std::uint64_t value = 0;
-            if (!bitmap && plan.fixed)
-                value = vhdx_entry(VhdxBlockState::kFullyPresent, plan.end + block * metadata.block_size);
-            else if (!bitmap)
-                value = vhdx_entry(VhdxBlockState::kZero, 0);
-            block += !bitmap;
-            store_le64(&part[i * 8], value);
-        }
-        auto done = co_await file.write_bytes(plan.regions.bat.offset + entry * 8, part.data(), count * 8);
-        if (!done)
-            co_return done;
-        entry += count;
-    }
-    co_return Result<void>{};
+    auto writing = file.write_table(plan.regions.bat.offset, metadata.bat_entries(), 8, [&](std::uint8_t *at, std::uint64_t entry) {
+        const bool bitmap = (entry + 1) % (metadata.chunk_ratio() + 1) == 0;
+        std::uint64_t value = 0;
+        if (!bitmap && plan.fixed)
+            value = vhdx_entry(VhdxBlockState::kFullyPresent, plan.end + block * metadata.block_size);
+        else if (!bitmap)
+            value = vhdx_entry(VhdxBlockState::kZero, 0);
+        block += !bitmap;
+        store_le64(at, value);
+    });
+    co_return co_await writing;
 }
 
 Task<Result<void>> write_image(FileAccess &file, Plan plan) {
@@ -178,7 +159,7 @@ Task<Result<void>> create(CreateRequest request) {
 const BlockDriver kVhdxDriver = {
     .name = "vhdx",
     .probe = probe,
-    .open = open,
+    .open = open_loaded<VhdxNode>,
     .create = create,
     .create_options = kCreateOptions,
 };

@@ -51,7 +51,8 @@ Task<Result<VmdkSparseExtent::Grain>> VmdkSparseExtent::load_grain(std::uint64_t
         co_return util::fail(got.error());
     auto grain = std::make_shared<std::vector<std::uint8_t>>(header_.grain_bytes());
     std::function<std::int64_t()> work = [&] { return inflate_grain(compressed, skip, *grain) ? 0 : -1; };
-    const std::int64_t failed = co_await context().in_pool(std::move(work));
+    auto working = context().in_pool(std::move(work));
+    const std::int64_t failed = co_await working;
     if (failed)
         co_return damaged(fmt::format("the compressed data of grain {} at offset {} are damaged", index, offset));
     co_return grain;
@@ -95,7 +96,8 @@ Task<Result<std::vector<std::uint8_t>>> VmdkSparseExtent::compress_grain(std::ui
     uLongf size = compressBound(grain.size());
     std::vector<std::uint8_t> stored(front + size);
     std::function<std::int64_t()> work = [&] { return compress(&stored[front], &size, grain.data(), grain.size()); };
-    const std::int64_t failed = co_await context().in_pool(std::move(work));
+    auto working = context().in_pool(std::move(work));
+    const std::int64_t failed = co_await working;
     if (failed)
         co_return file_.fail(EIO, "grain {} cannot be compressed", index);
     stored.resize(round_up(front + size, kVmdkSector));

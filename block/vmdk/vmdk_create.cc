@@ -107,7 +107,8 @@ Task<Result<std::uint32_t>> parent_cid(CreateRequest &request, const std::string
     OpenFlags flags;
     flags.read_only = true;
     flags.no_backing = true;
-    auto parent = co_await open_image(request.context, resolve_backing(request.filename, hint), std::move(options), flags);
+    auto opening = open_image(request.context, resolve_backing(request.filename, hint), std::move(options), flags);
+    auto parent = co_await opening;
     if (!parent)
         co_return util::fail(parent.error());
     const auto *node = dynamic_cast<const VmdkNode *>(parent->get());
@@ -142,13 +143,15 @@ Task<Result<void>> create_extent(CreateRequest &request, const Plan &plan, std::
     if (!driver)
         co_return util::fail(driver.error());
     NodeOptions create_options;
-    auto created = co_await create_image(request.context, **driver, path, plan.flat ? bytes : 0, std::move(create_options));
+    auto creating = create_image(request.context, **driver, path, plan.flat ? bytes : 0, std::move(create_options));
+    auto created = co_await creating;
     if (!created || plan.flat)
         co_return created;
     NodeOptions options;
     options.set("driver", "file");
     OpenFlags flags;
-    auto opened = co_await open_image(request.context, path, std::move(options), flags);
+    auto opening = open_image(request.context, path, std::move(options), flags);
+    auto opened = co_await opening;
     if (!opened)
         co_return util::fail(opened.error());
     FileAccess file(*opened, path);

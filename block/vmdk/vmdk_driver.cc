@@ -81,7 +81,8 @@ Task<Result<VmdkPart>> open_part(OpenRequest &request, VmdkExtentLine line) {
     options.set("filename", line.filename);
     OpenFlags flags = request.flags;
     flags.read_only = flags.read_only || line.access != "RW";
-    auto file = co_await request.open_child(std::move(options), flags);
+    auto opening = request.open_child(std::move(options), flags);
+    auto file = co_await opening;
     if (!file)
         co_return util::fail(file.error());
     part.filename = resolve_backing(request.filename, line.filename);

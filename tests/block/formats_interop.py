@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Image formats against qemu-img, both ways: what it writes reads equal here, what is written here reads equal and checks there.
 
-    formats_interop.py BLOCK_TOOL [--only NAME]
+    formats_interop.py RHEA_IMG [--only NAME]
 
 Skips (77) where qemu-img is absent.
 """
 import argparse
+import json
 import os
 import random
 import shutil
@@ -59,6 +60,13 @@ class Run:
     def ours(self, *words):
         return self.command(self.tool, *words)
 
+    def write(self, fmt, image, offset, length, byte):
+        """We write one request of equal bytes."""
+        self.ours('bench', '-q', '-w', '-c', '1', '-f', fmt, '-o', str(offset), '-s', str(length), f'--pattern={byte}', image)
+
+    def size(self, fmt, image):
+        return json.loads(self.ours('info', '--output=json', '-f', fmt, image))['virtual-size']
+
     def qemu(self, *words):
         return self.command('qemu-img', *words)
 
@@ -85,20 +93,19 @@ def theirs_here(run, name, fmt, options, raw):
     """qemu-img converts: we read the same, and it checks here, too."""
     image = f'theirs-{name}.img'
     run.qemu('convert', '-f', 'raw', '-O', fmt, *create_options(options), raw, image)
-    run.command('truncate', '-s', str(SIZE), 'back.raw')
-    run.ours('copy', image, f'driver={fmt}', 'back.raw', 'driver=raw')
+    run.ours('convert', '-f', fmt, '-O', 'raw', image, 'back.raw')
     run.command('cmp', raw, 'back.raw')
     os.unlink(run.path('back.raw'))
     if fmt != 'vpc':
-        run.ours('check', image, f'driver={fmt}')
+        run.ours('check', '-q', '-f', fmt, image)
     return image
 
 
 def ours_there(run, name, fmt, options, raw, checked):
     """We create and copy: qemu-img reads the same and finds no error."""
     image = f'ours-{name}.img'
-    run.ours('create', fmt, image, str(SIZE), options)
-    run.ours('copy', raw, 'driver=raw', image, f'driver={fmt}', 'compress' if name == 'vmdk-stream' else '')
+    run.ours('create', '-q', '-f', fmt, *create_options(options), image, str(SIZE))
+    run.ours('convert', '-n', '--target-is-zero', '-f', 'raw', '-O', fmt, raw, image)
     if checked:
         run.qemu('check', '-f', fmt, image)
     run.qemu('compare', '-f', 'raw', '-F', fmt, raw, image)
@@ -120,14 +127,15 @@ def written_by_both(run, name, fmt, image, checked, raw):
             writes.append((offset, length, noise.randrange(1, 256)))
         commands = [word for offset, length, byte in writes for word in ('-c', f'write -P {byte} {offset} {length}')]
         if turn % 2 == 0:
-            run.ours('write', image, f'driver={fmt}', *(str(word) for each in writes for word in each))
+            for offset, length, byte in writes:
+                run.write(fmt, image, offset, length, byte)
         else:
             run.command('qemu-io', '-f', fmt, *commands, image)
         run.command('qemu-io', '-f', 'raw', *commands, 'model.raw')
         if checked:
             run.qemu('check', '-f', fmt, image)
         run.qemu('compare', '-f', 'raw', '-F', fmt, 'model.raw', image)
-    run.ours('copy', image, f'driver={fmt}', 'model.raw', 'driver=raw')
+    run.ours('convert', '-f', fmt, '-O', 'raw', image, 'model.raw')
     run.qemu('compare', '-f', 'raw', '-F', fmt, 'model.raw', image)
 
 
@@ -135,12 +143,12 @@ def backing(run, fmt, raw):
     """Overlays made here and there over the same base."""
     run.qemu('convert', '-f', 'raw', '-O', fmt, raw, 'base.img')
     run.qemu('create', '-q', '-f', fmt, '-b', 'base.img', '-F', fmt, 'theirs-over.img')
-    run.ours('create', fmt, 'ours-over.img', str(SIZE), f'backing_file=base.img,backing_fmt={fmt}')
+    run.ours('create', '-q', '-f', fmt, '-b', 'base.img', '-F', fmt, 'ours-over.img')
     shutil.copy(raw, run.path('model.raw'))
     run.command('qemu-io', '-f', 'raw', '-c', 'write -P 9 3000320 70144', 'model.raw')
     for image in ('theirs-over.img', 'ours-over.img'):
         run.qemu('compare', '-f', 'raw', '-F', fmt, raw, image)
-        run.ours('write', image, f'driver={fmt}', '3000320', '70144', '9')
+        run.write(fmt, image, 3000320, 70144, 9)
         run.qemu('check', '-f', fmt, image)
         run.qemu('compare', '-f', 'raw', '-F', fmt, 'model.raw', image)
 
@@ -149,8 +157,8 @@ def geometry(run):
     """The sizes that a VHD image gets from its geometry."""
     for size in (512, 1 << 20, 10 << 20, 100 << 20, 504 << 20, 1 << 30, 8 << 30, 127 << 30, 128 << 30, 2040 << 30):
         run.qemu('create', '-q', '-f', 'vpc', 'theirs.vpc', str(size))
-        run.ours('create', 'vpc', 'ours.vpc', str(size))
-        sizes = [run.ours('info', image, 'driver=vpc') for image in ('theirs.vpc', 'ours.vpc')]
+        run.ours('create', '-q', '-f', 'vpc', 'ours.vpc', str(size))
+        sizes = [run.size('vpc', image) for image in ('theirs.vpc', 'ours.vpc')]
         theirs = [run.qemu('info', '-f', 'vpc', image).split('virtual size:')[1].splitlines()[0] for image in ('theirs.vpc', 'ours.vpc')]
         if sizes[0] != sizes[1] or theirs[0] != theirs[1]:
             raise Failure(f'vpc of {size} bytes: {sizes} {theirs}')
@@ -172,31 +180,31 @@ def nbd(run, raw):
             deadline = time.monotonic() + 20
             while True:
                 try:
-                    run.ours('info', url, 'driver=raw')
+                    run.size('raw', url)
                     break
                 except Failure:
                     if time.monotonic() > deadline:
                         raise
                     time.sleep(0.05)
-            run.command('truncate', '-s', '0', 'back.raw')
-            run.command('truncate', '-s', str(SIZE), 'back.raw')
-            run.ours('copy', url, 'driver=raw', 'back.raw', 'driver=raw')
+            run.ours('convert', '-f', 'raw', '-O', 'raw', url, 'back.raw')
             run.command('cmp', raw, 'back.raw')
-            run.ours('write', url, 'driver=raw', '1000', '300000', '77', '5000000', '1000000', 'z')
+            run.command('truncate', '-s', '2M', 'zeroes.raw')
+            run.ours('convert', '-n', '-f', 'raw', '-O', 'raw', 'zeroes.raw', url)
+            run.write('raw', url, 1000, 300_000, 77)
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=20)
         with open(run.path('export.raw'), 'rb') as file:
-            file.seek(1000)
-            if file.read(300_000) != b'\x4d' * 300_000:
+            if file.read(2 << 20) != bytes(1000) + b'\x4d' * 300_000 + bytes((2 << 20) - 301_000):
                 raise Failure(f'{url}: what was written is not there')
-            file.seek(5_000_000)
-            if file.read(1_000_000) != bytes(1_000_000):
-                raise Failure(f'{url}: the zeroes are not there')
+            with open(raw, 'rb') as before:
+                before.seek(2 << 20)
+                if file.read() != before.read():
+                    raise Failure(f'{url}: other bytes have changed')
         shutil.copy(raw, run.path('export.raw'))
     # A connection that is refused, and a name without a server.
     for url in (f'nbd://127.0.0.1:{port}/disk', 'nbd+unix:///x?socket=/nonexistent', 'nbds://localhost/x', 'nbd+unix:///x'):
-        result = subprocess.run([run.tool, 'info', url, 'driver=raw'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        result = subprocess.run([run.tool, 'info', '-f', 'raw', url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
         if result.returncode != 1 or 'nbd' not in result.stdout:
             raise Failure(f'{url}: exit {result.returncode}: {result.stdout}')
 

@@ -18,17 +18,17 @@ std::uint16_t Connection::transmission_flags() const {
     return flags | kSendTrim | kSendWriteZeroes | kSendFastZero | kCanMultiConnect;
 }
 
-Task<bool> Connection::reply_option(std::uint32_t code, std::uint32_t type, Message data) {
+Task<bool> Connection::reply_option(std::uint32_t code, std::uint32_t type, const Message& data) {
     Message reply;
     reply.u64(kReplyMagic).u32(code).u32(type).u32(static_cast<std::uint32_t>(data.size()));
     reply.text({reinterpret_cast<const char*>(data.data()), data.size()});
     co_return co_await stream_.write(reply.data(), reply.size());
 }
 
-Task<Connection::Next> Connection::refuse_option(std::uint32_t code, std::uint32_t type, std::string reason) {
+Task<Connection::Next> Connection::refuse_option(std::uint32_t code, std::uint32_t type, std::string_view reason) {
     Message text;
     text.text(reason);
-    const bool sent = co_await reply_option(code, type, std::move(text));
+    const bool sent = co_await reply_option(code, type, text);
     co_return sent ? Next::kMore : Next::kEnd;
 }
 
@@ -72,7 +72,7 @@ Task<bool> Connection::negotiate() {
             if (!there) {
                 co_return false;
             }
-            next = co_await option(code, std::move(data));
+            next = co_await option(code, data);
         }
         if (next != Next::kMore) {
             co_return next == Next::kTransmission;
@@ -80,7 +80,7 @@ Task<bool> Connection::negotiate() {
     }
 }
 
-Task<Connection::Next> Connection::option(std::uint32_t code, std::vector<std::uint8_t> data) {
+Task<Connection::Next> Connection::option(std::uint32_t code, const std::vector<std::uint8_t>& data) {
     switch (code) {
         case kOptExportName: {
             const std::string_view name(reinterpret_cast<const char*>(data.data()), data.size());
@@ -94,48 +94,50 @@ Task<Connection::Next> Connection::option(std::uint32_t code, std::vector<std::u
         }
         case kOptAbort: {
             Message nothing;
-            (void)co_await reply_option(code, kRepAck, std::move(nothing));
+            (void)co_await reply_option(code, kRepAck, nothing);
             co_return Next::kEnd;
         }
         case kOptList:
-            co_return co_await list(std::move(data), code);
+            co_return co_await list(data, code);
         case kOptInfo:
         case kOptGo:
-            co_return co_await info(code, std::move(data));
+            co_return co_await info(code, data);
         case kOptStructuredReply: {
             if (!data.empty()) {
                 co_return co_await refuse_option(code, kRepErrInvalid, "structured replies have no parameters");
             }
             structured_ = true;
             Message nothing;
-            const bool sent = co_await reply_option(code, kRepAck, std::move(nothing));
+            const bool sent = co_await reply_option(code, kRepAck, nothing);
             co_return sent ? Next::kMore : Next::kEnd;
         }
         case kOptListMetaContext:
         case kOptSetMetaContext:
-            co_return co_await meta_context(code, std::move(data));
+            co_return co_await meta_context(code, data);
         case kOptStartTls:
             co_return co_await refuse_option(code, kRepErrPolicy, "this server has no TLS");
-        default:
-            co_return co_await refuse_option(code, kRepErrUnsupported, fmt::format("there is no option {}", code));
+        default: {
+            const std::string reason = fmt::format("there is no option {}", code);
+            co_return co_await refuse_option(code, kRepErrUnsupported, reason);
+        }
     }
 }
 
-Task<Connection::Next> Connection::list(std::vector<std::uint8_t> data, std::uint32_t code) {
+Task<Connection::Next> Connection::list(const std::vector<std::uint8_t>& data, std::uint32_t code) {
     if (!data.empty()) {
         co_return co_await refuse_option(code, kRepErrInvalid, "a list has no parameters");
     }
     Message server;
     server.u32(static_cast<std::uint32_t>(export_.name.size())).text(export_.name).text(export_.description);
-    bool sent = co_await reply_option(code, kRepServer, std::move(server));
+    bool sent = co_await reply_option(code, kRepServer, server);
     if (sent) {
         Message nothing;
-        sent = co_await reply_option(code, kRepAck, std::move(nothing));
+        sent = co_await reply_option(code, kRepAck, nothing);
     }
     co_return sent ? Next::kMore : Next::kEnd;
 }
 
-Task<Connection::Next> Connection::info(std::uint32_t code, std::vector<std::uint8_t> data) {
+Task<Connection::Next> Connection::info(std::uint32_t code, const std::vector<std::uint8_t>& data) {
     Reader reader(data);
     const std::string_view name = reader.text(reader.u32());
     const unsigned count = reader.u16();
@@ -149,34 +151,35 @@ Task<Connection::Next> Connection::info(std::uint32_t code, std::vector<std::uin
         co_return co_await refuse_option(code, kRepErrInvalid, "the lengths in this request do not add up");
     }
     if (name != export_.name) {
-        co_return co_await refuse_option(code, kRepErrUnknown, fmt::format("there is no export '{}'", name));
+        const std::string reason = fmt::format("there is no export '{}'", name);
+        co_return co_await refuse_option(code, kRepErrUnknown, reason);
     }
     Message exported;
     exported.u16(kInfoExport).u64(export_.length).u16(transmission_flags());
-    bool sent = co_await reply_option(code, kRepInfo, std::move(exported));
+    bool sent = co_await reply_option(code, kRepInfo, exported);
     if (sent && wants_name) {
         Message text;
         text.u16(kInfoName).text(export_.name);
-        sent = co_await reply_option(code, kRepInfo, std::move(text));
+        sent = co_await reply_option(code, kRepInfo, text);
     }
     if (sent && wants_description && !export_.description.empty()) {
         Message text;
         text.u16(kInfoDescription).text(export_.description);
-        sent = co_await reply_option(code, kRepInfo, std::move(text));
+        sent = co_await reply_option(code, kRepInfo, text);
     }
     if (sent) {
         Message sizes;
         sizes.u16(kInfoBlockSize).u32(1).u32(4096).u32(kMaxPayload);
-        sent = co_await reply_option(code, kRepInfo, std::move(sizes));
+        sent = co_await reply_option(code, kRepInfo, sizes);
     }
     if (sent) {
         Message nothing;
-        sent = co_await reply_option(code, kRepAck, std::move(nothing));
+        sent = co_await reply_option(code, kRepAck, nothing);
     }
     co_return !sent ? Next::kEnd : code == kOptGo ? Next::kTransmission : Next::kMore;
 }
 
-Task<Connection::Next> Connection::meta_context(std::uint32_t code, std::vector<std::uint8_t> data) {
+Task<Connection::Next> Connection::meta_context(std::uint32_t code, const std::vector<std::uint8_t>& data) {
     constexpr std::string_view kAllocation = "base:allocation";
     Reader reader(data);
     const std::string_view name = reader.text(reader.u32());
@@ -193,20 +196,21 @@ Task<Connection::Next> Connection::meta_context(std::uint32_t code, std::vector<
         co_return co_await refuse_option(code, kRepErrInvalid, "meta contexts need structured replies");
     }
     if (name != export_.name) {
-        co_return co_await refuse_option(code, kRepErrUnknown, fmt::format("there is no export '{}'", name));
+        const std::string reason = fmt::format("there is no export '{}'", name);
+        co_return co_await refuse_option(code, kRepErrUnknown, reason);
     }
     bool sent = true;
     if (chosen) {
         Message context;
         context.u32(code == kOptSetMetaContext ? kAllocationContext : 0).text(kAllocation);
-        sent = co_await reply_option(code, kRepMetaContext, std::move(context));
+        sent = co_await reply_option(code, kRepMetaContext, context);
     }
     if (code == kOptSetMetaContext) {
         allocation_ = chosen;
     }
     if (sent) {
         Message nothing;
-        sent = co_await reply_option(code, kRepAck, std::move(nothing));
+        sent = co_await reply_option(code, kRepAck, nothing);
     }
     co_return sent ? Next::kMore : Next::kEnd;
 }

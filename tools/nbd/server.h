@@ -48,12 +48,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
     // handshake.cc
     block::Task<bool> negotiate();
-    block::Task<Next> option(std::uint32_t code, std::vector<std::uint8_t> data);
-    block::Task<Next> list(std::vector<std::uint8_t> data, std::uint32_t code);
-    block::Task<Next> info(std::uint32_t code, std::vector<std::uint8_t> data);
-    block::Task<Next> meta_context(std::uint32_t code, std::vector<std::uint8_t> data);
-    block::Task<bool> reply_option(std::uint32_t code, std::uint32_t type, Message data);
-    block::Task<Next> refuse_option(std::uint32_t code, std::uint32_t type, std::string reason);
+    // What these are given lives until they are done.
+    block::Task<Next> option(std::uint32_t code, const std::vector<std::uint8_t>& data);
+    block::Task<Next> list(const std::vector<std::uint8_t>& data, std::uint32_t code);
+    block::Task<Next> info(std::uint32_t code, const std::vector<std::uint8_t>& data);
+    block::Task<Next> meta_context(std::uint32_t code, const std::vector<std::uint8_t>& data);
+    block::Task<bool> reply_option(std::uint32_t code, std::uint32_t type, const Message& data);
+    block::Task<Next> refuse_option(std::uint32_t code, std::uint32_t type, std::string_view reason);
     std::uint16_t transmission_flags() const;
 
     // transmission.cc

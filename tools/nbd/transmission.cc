@@ -62,7 +62,8 @@ Task<void> Connection::transmit() {
         }
         ++in_flight_;
         const auto run = [](std::shared_ptr<Connection> self, Request taken) -> Task<void> {
-            co_await self->handle(std::move(taken));
+            auto handling = self->handle(std::move(taken));
+            co_await handling;
             --self->in_flight_;
             self->drained_.wake_all();
         };
