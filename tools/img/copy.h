@@ -14,7 +14,7 @@
 
 namespace rhea::img {
 
-inline constexpr std::uint64_t kCopyChunk = 1u << 20;
+inline constexpr std::uint64_t kCopyChunk = 2u << 20;
 
 struct CopyPlan {
     std::vector<Image*> sources;  ///< one behind the other
