@@ -8,8 +8,6 @@ namespace rhea::block::qcow2 {
 
 namespace {
 
-constexpr std::size_t kFixedSize = 24;
-
 Result<BitmapEntry> parse_entry(const Image &image, std::span<const std::uint8_t> bytes, std::size_t at) {
     const std::uint64_t directory = image.header.bitmaps->directory_offset;
     const auto refuse = [&](std::string_view what) {
@@ -43,8 +41,6 @@ Result<BitmapEntry> parse_entry(const Image &image, std::span<const std::uint8_t
         return refuse(fmt::format("the bitmap table at {:#x} with {} entries is not inside the file", entry.table_offset, entry.table_size));
     return entry;
 }
-
-std::size_t stored_size(const BitmapEntry &entry) { return (kFixedSize + entry.extra.size() + entry.name.size() + 7) & ~std::size_t{7}; }
 
 } // namespace
 
@@ -96,7 +92,8 @@ std::string bitmaps_json(const std::vector<BitmapEntry> &entries) {
     return out + "]";
 }
 
-Task<Result<void>> invalidate_bitmaps(Image &image) {
+Task<Result<void>> start_recording(Image &image) {
+    image.recording.clear();
     if (!image.header.bitmaps)
         co_return Result<void>{};
     auto entries = co_await read_bitmap_directory(image);
@@ -106,6 +103,9 @@ Task<Result<void>> invalidate_bitmaps(Image &image) {
     for (const BitmapEntry &entry : *entries) {
         if ((entry.flags & BitmapEntry::kAuto) == 0 || (entry.flags & BitmapEntry::kInUse) != 0)
             continue;
+        auto bits = co_await load_bitmap(image, entry);
+        if (bits)
+            image.recording.push_back({entry.name, std::move(*bits)});
         std::uint8_t flags[4];
         store_be(flags, entry.flags | BitmapEntry::kInUse);
         auto done = co_await image.file.write(image.header.bitmaps->directory_offset + entry.at + 12, flags, "a bitmap's flags");
@@ -116,6 +116,35 @@ Task<Result<void>> invalidate_bitmaps(Image &image) {
     if (changed)
         co_return co_await image.file.flush();
     co_return Result<void>{};
+}
+
+Task<Result<void>> stop_recording(Image &image) {
+    if (image.recording.empty())
+        co_return Result<void>{};
+    auto entries = co_await read_bitmap_directory(image);
+    if (!entries)
+        co_return util::fail(entries.error());
+    std::vector<BitmapEntry> old;
+    for (BitmapEntry &entry : *entries)
+        for (const RecordingBitmap &each : image.recording) {
+            if (each.name != entry.name)
+                continue;
+            old.push_back(entry);
+            auto stored = co_await store_bitmap(image, entry, each.bits);
+            if (!stored)
+                co_return stored;
+            entry.flags &= ~std::uint32_t{BitmapEntry::kInUse};
+        }
+    auto done = co_await store_bitmap_directory(image, *entries);
+    if (!done)
+        co_return done;
+    image.recording.clear();
+    for (const BitmapEntry &entry : old) {
+        done = co_await free_bitmap(image, entry);
+        if (!done)
+            co_return done;
+    }
+    co_return done;
 }
 
 } // namespace rhea::block::qcow2

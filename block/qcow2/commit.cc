@@ -9,6 +9,7 @@
 // What is written is a copy of the caches at one moment, so requests go on changing them meanwhile.
 #include <cerrno>
 
+#include "block/qcow2/bitmaps.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/task_group.h"
 
@@ -385,12 +386,14 @@ Task<Result<void>> Image::end_surgery() {
 Task<Result<void>> Image::finish() {
     if (!writable || damaged_)
         co_return Result<void>{};
-    auto done = co_await settle();
+    auto recorded = co_await stop_recording(*this);
+    auto done = co_await settle(); // also when a bitmap could not be stored: it says of itself that it has gaps
+    recording_ended();
     if (done && lazy_open_) {
         done = co_await set_incompatible(kDirty, false);
         lazy_open_ = !done.has_value();
     }
-    co_return done;
+    co_return done ? recorded : done;
 }
 
 } // namespace rhea::block::qcow2

@@ -54,6 +54,7 @@ constexpr BlockDriver kQcow2Driver = {
     .open_options = kOpenOptions,
     .create_options = kCreateOptions,
     .amend = qcow2::amend,
+    .change_bitmap = qcow2::change_bitmap,
     .measure = qcow2::measure,
 };
 

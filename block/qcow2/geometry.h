@@ -28,6 +28,8 @@ struct Geometry {
     unsigned l2_bits() const { return cluster_bits - l2_entry_bits(); }
     /// log2 of the guest bytes that one L1 entry covers.
     unsigned l1_shift() const { return cluster_bits + l2_bits(); }
+    /// Where the guest bytes of the next L1 entry begin.
+    std::uint64_t next_l2_table(std::uint64_t guest) const { return ((guest >> l1_shift()) + 1) << l1_shift(); }
     std::uint64_t l1_index(std::uint64_t guest) const { return guest >> l1_shift(); }
     std::uint64_t l1_entries(std::uint64_t bytes) const {
         const std::uint64_t each = 1ull << l1_shift();

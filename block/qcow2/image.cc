@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "block/qcow2/bitmaps.h"
+
 namespace rhea::block::qcow2 {
 
 namespace {
@@ -18,6 +20,13 @@ Image::Image(HostFile host_file, Header image_header, const OpenOptions &open_op
       map(open_options.overlap), refcounts(file, geometry, map, open_options.refcount_cache_bytes),
       l2(file, "an L2 table", geometry.cluster_bits, geometry.l2_slice_bits, open_options.l2_cache_bytes >> geometry.l2_slice_bits),
       written_end_(file.length()) {}
+
+Image::~Image() = default;
+
+void Image::record(std::uint64_t offset, std::uint64_t length) {
+    for (RecordingBitmap &each : recording)
+        each.bits.mark(offset, length);
+}
 
 Task<Result<void>> Image::load_l1() {
     l1.assign(header.l1_size, 0);

@@ -48,9 +48,12 @@ struct SnapshotEntry {
     std::vector<std::uint8_t> unknown_extra; ///< behind the 24 known bytes
 };
 
+struct RecordingBitmap;
+
 class Image {
 public:
     Image(HostFile file, Header header, const OpenOptions &options);
+    ~Image();
 
     HostFile file;
     std::shared_ptr<BlockNode> data; ///< the external data file; null: clusters lie in `file`
@@ -64,6 +67,9 @@ public:
     std::vector<std::uint64_t> l1;   ///< entries, in host order
     std::vector<SnapshotEntry> snapshots;
     std::uint64_t snapshot_table_size = 0;
+    /// Bitmaps that record the writes of this session (bitmaps.h).
+    std::vector<RecordingBitmap> recording;
+    void record(std::uint64_t offset, std::uint64_t length);
     Gate gate;
     Grace<FreedRun> grace;
 
@@ -100,8 +106,12 @@ public:
     Task<Result<void>> free_unused(std::uint64_t first, std::uint64_t count);
     /// Where the next compressed cluster goes; 0: to a new cluster.
     std::uint64_t compressed_tail = 0;
-    /// Writing may begin: dirty bit for lazy refcounts, unknown autoclear bits cleared, map of metadata built.
+    /// Writing may begin: dirty bit for lazy refcounts, unknown autoclear bits cleared, map of metadata built, bitmaps recording.
     Task<Result<void>> prepare_write();
+    /// The same for changes that the guest does not see.
+    Task<Result<void>> prepare_tables();
+    /// Bitmaps were changed, or stored: the next write starts recording anew.
+    void recording_ended() { recording_started_ = false; }
     bool write_prepared() const { return write_prepared_; }
     bool wants_commit() const { return l2.wants_commit() || refcounts.cache().wants_commit() || freed_.size() > 65536; }
     /// The L1 table moves to a longer place with the next commit.
@@ -158,7 +168,7 @@ private:
     std::set<std::uint64_t> l1_dirty_; ///< 512-byte sectors of the table
     L1Move l1_move_;                   ///< with the next commit
     std::vector<FreedRun> freed_;
-    bool barrier_ = false, write_prepared_ = false, damaged_ = false;
+    bool barrier_ = false, write_prepared_ = false, recording_started_ = false, damaged_ = false;
     bool committing_ = false, lazy_open_ = false, closing_ = false;
     std::shared_ptr<Pending> next_commit_ = std::make_shared<Pending>();
     CoQueue commit_done_;

@@ -153,6 +153,21 @@ Task<Result<void>> Image::build_map() {
 }
 
 Task<Result<void>> Image::prepare_write() {
+    if (write_prepared_ && recording_started_ && !damaged_ && (!options.lazy_refcounts || lazy_open_))
+        co_return Result<void>{};
+    auto done = co_await prepare_tables();
+    if (!done || recording_started_)
+        co_return done;
+    co_await prepare_mutex_.lock();
+    if (!recording_started_) {
+        done = co_await start_recording(*this);
+        recording_started_ = done.has_value();
+    }
+    prepare_mutex_.unlock();
+    co_return done;
+}
+
+Task<Result<void>> Image::prepare_tables() {
     if (damaged_)
         co_return util::fail(util::Error("{}: the image was found to be corrupt; it takes no writes: run rhea-img check -r all on it", filename())
                                  .with_code(EIO));
@@ -162,8 +177,6 @@ Task<Result<void>> Image::prepare_write() {
     Result<void> done;
     if (!write_prepared_) {
         done = co_await build_map();
-        if (done)
-            done = co_await invalidate_bitmaps(*this);
         if (done && (header.autoclear & ~std::uint64_t{kKnownAutoclear}) != 0) {
             // What somebody else's feature says of this image is not true any more after a write.
             header.autoclear &= kKnownAutoclear;

@@ -27,8 +27,7 @@ Result<Need> map_range(Image &image, std::uint64_t guest, std::uint64_t length, 
         return need;
     mapping = {};
     if (slice == nullptr) {
-        const std::uint64_t covered = 1ull << g.l1_shift();
-        mapping.length = std::min(length, covered - (guest & (covered - 1)));
+        mapping.length = std::min(length, g.next_l2_table(guest) - guest);
         return Need{};
     }
     const bool extended = g.extended_l2;

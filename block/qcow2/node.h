@@ -12,6 +12,7 @@
 #include "block/qcow2/image.h"
 #include "block/qcow2/mapping.h"
 #include "block/qcow2/task_group.h"
+#include "rhea/block/bitmap.h"
 #include "rhea/block/node.h"
 #include "rhea/block/options.h"
 
@@ -54,6 +55,8 @@ public:
 
     Image &image() { return *image_; }
     /// Changes options of the image (amend).
+    /// bitmap_change.cc
+    Task<Result<void>> change_bitmap(const BitmapChange &change);
     Task<Result<void>> amend(NodeOptions options, const std::function<void(double)> &progress);
 
 private:
@@ -93,6 +96,15 @@ private:
     Task<Result<std::uint64_t>> allocate_bytes(std::uint64_t bytes);
     Task<Result<void>> write_unaligned(std::uint64_t offset, std::span<const std::uint8_t> bytes);
 
+    /// The L2 entry of a guest cluster; null: there is no L2 table.
+    struct Place {
+        Slice *slice = nullptr;
+        std::uint64_t index = 0;
+    };
+    /// Where the entries of `guest` and what follows can be changed now (until the next suspension): no request is giving a
+    /// cluster of [guest, end) another place, the caches have room, and the table is ours. With `only_existing` no table is made.
+    Task<Result<Place>> find_place(std::uint64_t guest, std::uint64_t end, bool only_existing);
+
     // zero.cc
     Task<Result<void>> write_zeroes_inside(std::uint64_t offset, std::uint64_t length, unsigned flags);
     Task<Result<void>> zero_part(std::uint64_t offset, std::uint64_t length, unsigned flags);
@@ -114,6 +126,8 @@ private:
     // snapshots.cc
     Task<Result<void>> after_surgery(Result<void> done);
     Task<Result<void>> create_snapshot(NodeInfo::Snapshot snapshot);
+    /// What apply and delete share: the checks, the closed gate, and what is before and behind `step`.
+    Task<Result<void>> change_snapshot(std::string id_or_name, Task<Result<void>> (Qcow2Node::*step)(const std::string &));
     Task<Result<void>> apply_snapshot(const std::string &id_or_name);
     Task<Result<void>> delete_snapshot(const std::string &id_or_name);
 

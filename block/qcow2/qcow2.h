@@ -35,6 +35,7 @@ struct CreateOptions {
 Result<CreateOptions> parse_create_options(NodeOptions &options, std::uint64_t size, const std::string &filename);
 
 Result<std::pair<std::uint64_t, std::uint64_t>> measure(std::uint64_t size, std::uint64_t allocated, NodeOptions options);
+Task<Result<void>> change_bitmap(BlockNode &node, BitmapChange change);
 Task<Result<void>> amend(BlockNode &node, NodeOptions options, std::function<void(double)> progress);
 
 } // namespace qcow2

@@ -115,8 +115,10 @@ Task<Result<void>> Qcow2Node::make_empty() {
     co_await image.gate.close();
     const GateClosed closed(image.gate);
     auto done = co_await image.prepare_write();
-    if (done)
+    if (done) {
+        image.record(0, length());
         done = co_await discard_clusters(0, image.geometry.align_up(length()), true);
+    }
     if (done)
         done = co_await image.settle();
     if (!done)
@@ -129,27 +131,10 @@ Task<Result<void>> Qcow2Node::preallocate_inside(std::uint64_t from, std::uint64
     const Geometry &g = image.geometry;
     std::uint64_t at = g.align_down(from);
     while (at < to) {
-        if (image.wants_commit()) {
-            auto done = co_await image.commit();
-            if (!done)
-                co_return done;
-        }
-        if (!image.l2_writable(at)) {
-            auto made = co_await image.make_l2_writable(at);
-            if (!made)
-                co_return made;
-        }
-        Slice *slice = nullptr;
-        std::uint64_t index = 0;
-        auto need = image.find_l2(at, slice, index);
-        if (!need)
-            co_return util::fail(need.error());
-        if (*need) {
-            auto loaded = co_await need->load();
-            if (!loaded)
-                co_return loaded;
-            continue;
-        }
+        auto place = co_await find_place(at, at + g.cluster_size(), false);
+        if (!place)
+            co_return util::fail(place.error());
+        auto [slice, index] = *place;
         // Only clusters that are nothing yet; what is there stays.
         std::uint64_t count = 0;
         for (std::uint64_t i = index; i < g.slice_entries() && at + (count << g.cluster_bits) < to; ++i, ++count) {
@@ -195,7 +180,7 @@ Task<Result<void>> Qcow2Node::preallocate_inside(std::uint64_t from, std::uint64
             blank = true;
         }
         for (std::uint64_t done = 0; done < count;) {
-            need = image.find_l2(at, slice, index);
+            auto need = image.find_l2(at, slice, index);
             if (!need)
                 co_return util::fail(need.error());
             if (*need) {

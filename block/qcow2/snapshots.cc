@@ -134,7 +134,7 @@ Task<Result<void>> Qcow2Node::create_snapshot(NodeInfo::Snapshot snapshot) {
     co_return done;
 }
 
-Task<Result<void>> Qcow2Node::snapshot_apply(std::string id_or_name) {
+Task<Result<void>> Qcow2Node::change_snapshot(std::string id_or_name, Task<Result<void>> (Qcow2Node::*step)(const std::string &)) {
     Image &image = *image_;
     if (!image.writable)
         co_return util::fail(util::Error("{}: the image is opened read-only", image.filename()).with_code(EPERM));
@@ -144,12 +144,20 @@ Task<Result<void>> Qcow2Node::snapshot_apply(std::string id_or_name) {
         co_return no_snapshot(image, id_or_name);
     auto done = co_await image.begin_surgery();
     if (done) {
-        done = co_await apply_snapshot(id_or_name);
+        done = co_await (this->*step)(id_or_name);
         done = co_await after_surgery(done);
     }
     if (!done)
         co_return co_await failed(done.error());
     co_return done;
+}
+
+Task<Result<void>> Qcow2Node::snapshot_apply(std::string id_or_name) {
+    return change_snapshot(std::move(id_or_name), &Qcow2Node::apply_snapshot);
+}
+
+Task<Result<void>> Qcow2Node::snapshot_delete(std::string id_or_name) {
+    return change_snapshot(std::move(id_or_name), &Qcow2Node::delete_snapshot);
 }
 
 Task<Result<void>> Qcow2Node::apply_snapshot(const std::string &id_or_name) {
@@ -190,29 +198,12 @@ Task<Result<void>> Qcow2Node::apply_snapshot(const std::string &id_or_name) {
         co_return done;
     }
     const std::vector<std::uint64_t> old_l1 = std::exchange(image.l1, std::move(*l1));
+    image.record(0, image.header.size);
     image.l2.forget_all();
     done = co_await drop_references(image, old_l1);
     image.free_later({old.l1_offset >> g.cluster_bits, g.clusters(std::uint64_t{old.l1_size} * 8), FreeReason::kSnapshot, false});
     if (done)
         done = co_await image.build_map();
-    co_return done;
-}
-
-Task<Result<void>> Qcow2Node::snapshot_delete(std::string id_or_name) {
-    Image &image = *image_;
-    if (!image.writable)
-        co_return util::fail(util::Error("{}: the image is opened read-only", image.filename()).with_code(EPERM));
-    co_await image.gate.close();
-    const GateClosed closed(image.gate);
-    if (find_snapshot(image, id_or_name) == image.snapshots.size())
-        co_return no_snapshot(image, id_or_name);
-    auto done = co_await image.begin_surgery();
-    if (done) {
-        done = co_await delete_snapshot(id_or_name);
-        done = co_await after_surgery(done);
-    }
-    if (!done)
-        co_return co_await failed(done.error());
     co_return done;
 }
 

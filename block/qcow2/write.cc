@@ -15,6 +15,7 @@ Task<Result<void>> Qcow2Node::write(std::uint64_t offset, const IoVector &from, 
     const RequestScope scope(*image_);
     auto done = co_await image_->prepare_write();
     if (done) {
+        image_->record(offset, from.size());
         auto task = flags & kCompressed ? write_compressed(offset, from) : write_inside(offset, from);
         done = co_await task;
     }

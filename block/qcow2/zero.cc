@@ -17,8 +17,10 @@ Task<Result<void>> Qcow2Node::write_zeroes(std::uint64_t offset, std::uint64_t b
         co_await image_->gate.enter();
     const RequestScope scope(*image_);
     auto done = co_await image_->prepare_write();
-    if (done)
+    if (done) {
+        image_->record(offset, bytes);
         done = co_await write_zeroes_inside(offset, bytes, flags);
+    }
     if (done && (flags & kFua))
         done = co_await image_->commit();
     if (!done)
@@ -115,44 +117,48 @@ L2Entry Qcow2Node::zeroed(const L2Entry &old, bool unmap) const {
     return {keep ? old.word | kZeroBit : kZeroBit, 0};
 }
 
+Task<Result<Qcow2Node::Place>> Qcow2Node::find_place(std::uint64_t guest, std::uint64_t end, bool only_existing) {
+    const unsigned bits = image_->geometry.cluster_bits;
+    bool committed = false;
+    for (;;) {
+        if (InFlight *other = busy(guest >> bits, (end - 1) >> bits)) {
+            co_await other->waiters.wait();
+            continue;
+        }
+        Place place;
+        auto need = image_->find_l2(guest, place.slice, place.index);
+        if (!need)
+            co_return util::fail(need.error());
+        Result<void> done;
+        if (*need) {
+            done = co_await need->load();
+        } else if (place.slice == nullptr && only_existing) {
+            co_return place;
+        } else if (image_->wants_commit() && !committed) {
+            done = co_await image_->commit();
+            committed = true; // when it still wants one, more is needed at once than the caches were made for
+        } else if (place.slice == nullptr || !image_->l2_writable(guest)) {
+            done = co_await image_->make_l2_writable(guest);
+        } else {
+            co_return place;
+        }
+        if (!done)
+            co_return util::fail(done.error());
+    }
+}
+
 Task<Result<void>> Qcow2Node::zero_clusters(std::uint64_t offset, std::uint64_t bytes, unsigned flags) {
     const Geometry &g = image_->geometry;
     const std::uint64_t end = offset + bytes;
     const bool unmap = flags & kMayUnmap;
     while (offset < end) {
-        const std::uint64_t cluster = offset >> g.cluster_bits;
-        if (InFlight *other = busy(cluster, (end - 1) >> g.cluster_bits)) {
-            co_await other->waiters.wait();
-            continue;
-        }
-        Slice *slice = nullptr;
-        std::uint64_t index = 0;
-        auto need = image_->find_l2(offset, slice, index);
-        if (!need)
-            co_return util::fail(need.error());
-        if (*need) {
-            auto loaded = co_await need->load();
-            if (!loaded)
-                co_return loaded;
-            continue;
-        }
-        if (image_->wants_commit()) {
-            auto done = co_await image_->commit();
-            if (!done)
-                co_return done;
-            if (!image_->wants_commit())
-                continue;
-        }
-        if (slice == nullptr || !image_->l2_writable(offset)) {
-            if (slice == nullptr && backing_ == nullptr) {
-                // A whole L2 table of nothing: it reads as zeroes as it is.
-                const std::uint64_t covered = 1ull << g.l1_shift();
-                offset += std::min(end - offset, covered - (offset & (covered - 1)));
-                continue;
-            }
-            auto made = co_await image_->make_l2_writable(offset);
-            if (!made)
-                co_return made;
+        auto place = co_await find_place(offset, end, no_backing_at(offset));
+        if (!place)
+            co_return util::fail(place.error());
+        auto [slice, index] = *place;
+        if (slice == nullptr) {
+            // A whole L2 table of nothing: it reads as zeroes as it is.
+            offset = std::min(end, g.next_l2_table(offset));
             continue;
         }
         for (; index < g.slice_entries() && offset < end; ++index) {
@@ -200,8 +206,10 @@ Task<Result<void>> Qcow2Node::discard(std::uint64_t offset, std::uint64_t bytes)
         co_await image_->gate.enter();
     const RequestScope scope(*image_);
     auto done = co_await image_->prepare_write();
-    if (done)
+    if (done) {
+        image_->record(offset, end - offset);
         done = co_await discard_clusters(offset, end - offset, false);
+    }
     if (!done)
         co_return co_await failed(done.error());
     co_return done;
@@ -211,37 +219,12 @@ Task<Result<void>> Qcow2Node::discard_clusters(std::uint64_t offset, std::uint64
     const Geometry &g = image_->geometry;
     const std::uint64_t end = offset + bytes;
     while (offset < end) {
-        if (InFlight *other = busy(offset >> g.cluster_bits, (end - 1) >> g.cluster_bits)) {
-            co_await other->waiters.wait();
-            continue;
-        }
-        Slice *slice = nullptr;
-        std::uint64_t index = 0;
-        auto need = image_->find_l2(offset, slice, index);
-        if (!need)
-            co_return util::fail(need.error());
-        if (*need) {
-            auto loaded = co_await need->load();
-            if (!loaded)
-                co_return loaded;
-            continue;
-        }
-        if (slice == nullptr && (full || backing_ == nullptr)) { // nothing there
-            const std::uint64_t covered = 1ull << g.l1_shift();
-            offset += std::min(end - offset, covered - (offset & (covered - 1)));
-            continue;
-        }
-        if (image_->wants_commit()) {
-            auto done = co_await image_->commit();
-            if (!done)
-                co_return done;
-            if (!image_->wants_commit())
-                continue;
-        }
-        if (slice == nullptr || !image_->l2_writable(offset)) {
-            auto made = co_await image_->make_l2_writable(offset);
-            if (!made)
-                co_return made;
+        auto place = co_await find_place(offset, end, full || no_backing_at(offset));
+        if (!place)
+            co_return util::fail(place.error());
+        auto [slice, index] = *place;
+        if (slice == nullptr) { // nothing there
+            offset = std::min(end, g.next_l2_table(offset));
             continue;
         }
         const std::uint64_t from = offset;

@@ -10,7 +10,7 @@ import sys
 
 from img_harness import MIB, Tools, write_pattern
 
-COMMANDS = ("amend", "bench", "check", "commit", "compare", "convert", "create", "dd", "info", "map", "measure", "rebase",
+COMMANDS = ("amend", "bench", "bitmap", "check", "commit", "compare", "convert", "create", "dd", "info", "map", "measure", "rebase",
             "resize", "snapshot")
 
 
@@ -115,12 +115,48 @@ def conversions(tools):
     tools.check("Sending 500 read requests" in text and "Run completed in" in text, f"bench: {text!r}")
 
 
+def bitmaps(tools):
+    """bitmap and convert --bitmaps; what a bitmap holds is seen by whether two of them merge to the same."""
+    def shown(image):
+        return {one["name"]: (one["granularity"], one["flags"]) for one in tools.info(image)["format-specific"]["data"].get("bitmaps", [])}
+
+    tools.rhea_ok("create", "-q", "-f", "qcow2", "bits.qcow2", "64M")
+    tools.rhea_ok("bitmap", "--add", "bits.qcow2", "on")
+    tools.rhea_ok("bitmap", "--add", "--disable", "-g", "1M", "bits.qcow2", "off")
+    tools.rhea_ok("bench", "-q", "-w", "-c", "3", "-s", "64k", "-S", "1M", "-f", "qcow2", "bits.qcow2")
+    tools.check(shown("bits.qcow2") == {"on": (65536, ["auto"]), "off": (1 << 20, [])}, f"bitmaps: {shown('bits.qcow2')}")
+    tools.rhea_ok("bitmap", "--merge", "on", "bits.qcow2", "off")
+    tools.rhea_ok("check", "-q", "bits.qcow2")
+    tools.rhea_ok("convert", "-O", "qcow2", "bits.qcow2", "none.qcow2")
+    tools.check(shown("none.qcow2") == {}, "convert copied bitmaps unasked")
+    tools.rhea_ok("convert", "--bitmaps", "-O", "qcow2", "bits.qcow2", "with.qcow2")
+    tools.check(shown("with.qcow2") == shown("bits.qcow2"), f"convert --bitmaps: {shown('with.qcow2')}")
+    tools.rhea_ok("check", "-q", "with.qcow2")
+    tools.rhea_ok("bitmap", "--add", "--merge", "on", "-b", "bits.qcow2", "-F", "qcow2", "none.qcow2", "merged")
+    tools.rhea_ok("bitmap", "--remove", "bits.qcow2", "off")
+    tools.check(shown("bits.qcow2") == {"on": (65536, ["auto"])}, f"--remove: {shown('bits.qcow2')}")
+    refused = tools.refused
+    refused(["bitmap", "bits.qcow2", "on"], "--add, --remove")
+    refused(["bitmap", "--add", "bits.qcow2", "on"], "already a bitmap 'on'")
+    refused(["bitmap", "--clear", "bits.qcow2", "nobody"], "there is no bitmap 'nobody'")
+    refused(["bitmap", "--remove", "--clear", "bits.qcow2", "on"], "--remove excludes")
+    refused(["bitmap", "--enable", "--disable", "bits.qcow2", "on"], "exclude each other")
+    refused(["bitmap", "--clear", "-g", "64k", "bits.qcow2", "on"], "-g", "--add")
+    refused(["bitmap", "--add", "-b", "with.qcow2", "bits.qcow2", "x"], "--merge")
+    refused(["bitmap", "--add", "-g", "100", "bits.qcow2", "x"], "power of two")
+    refused(["bitmap", "--add", "-f", "raw", "bits.qcow2", "x"], "raw keep no bitmaps")
+    refused(["convert", "--bitmaps", "-O", "raw", "bits.qcow2", "x.raw"], "raw keep no bitmaps")
+    refused(["convert", "--skip-broken-bitmaps", "-O", "qcow2", "bits.qcow2", "x.qcow2"], "--bitmaps")
+    tools.check(not os.path.exists(tools.path("x.raw")), "a refused convert left a file")
+
+
 def main():
     with Tools(sys.argv[1]) as tools:
         help_texts(tools)
         refusals(tools)
         output(tools)
         conversions(tools)
+        bitmaps(tools)
     tools.finish()
 
 

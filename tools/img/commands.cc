@@ -35,6 +35,16 @@ constexpr Option kBench[] = {
     {'w', {}, {}, "write instead of read"},
     kForceShare,
     kImageOpts};
+constexpr Option kBitmap[] = {{0, "add", {}, "make the bitmap; it records writes"},
+                              {0, "remove", {}, "delete it"},
+                              {0, "clear", {}, "clear all its bits"},
+                              {0, "enable", {}, "let it record writes"},
+                              {0, "disable", {}, "let it stay as it is"},
+                              {0, "merge", "SOURCE", "set all bits of the bitmap SOURCE in it"},
+                              {'b', {}, "FILE", "the image that has SOURCE; default: the same"},
+                              {'F', {}, "FORMAT", "the format of -b's image"},
+                              {'g', {}, "GRANULARITY", "bytes of the disk for a bit of a new bitmap; default: 64k"},
+                              kFormat, kImageOpts};
 constexpr Option kCheck[] = {{'r', {}, "leaks|all", "repair leaked clusters only, or everything"},
                              kFormat, kOutput, kQuiet, kSourceCache, kForceShare, kImageOpts};
 constexpr Option kCommit[] = {{'b', {}, "FILE", "commit into this image of the chain; default: the one directly below"},
@@ -59,8 +69,8 @@ constexpr Option kConvert[] = {
     {0, "target-is-zero", {}, "the existing target reads as zeroes"},
     {0, "target-image-opts", {}, "the target is options of a block node"},
     {0, "salvage", {}, "go on when something cannot be read; it is zero in the copy"},
-    {0, "bitmaps", {}, "copy dirty bitmaps (refused: not in this version)"},
-    {0, "skip-broken-bitmaps", {}, "with --bitmaps (refused: not in this version)"},
+    {0, "bitmaps", {}, "copy the dirty bitmaps that the source keeps, too"},
+    {0, "skip-broken-bitmaps", {}, "with --bitmaps: leave out those that are in use, which have gaps"},
     {'C', {}, {}, "let the host copy (refused: not in this version)"},
     kRate, kCache, kSourceCache, kProgress, kQuiet, kForceShare, kImageOpts};
 constexpr Option kCreate[] = {kFormat, kOptions, kBacking, kBackingFormat,
@@ -93,6 +103,8 @@ constexpr Option kSnapshotOptions[] = {{'l', {}, {}, "list them (the default)"},
 const Command kCommands[] = {
     {"amend", "-o OPTIONS FILE", "changes options of an image", kAmend, run_amend},
     {"bench", "[OPTION...] FILE", "measures an image's speed", kBench, run_bench},
+    {"bitmap", "(--add [-g SIZE] | --remove | --clear | --enable | --disable | --merge SOURCE [-b FILE])... FILE BITMAP",
+     "changes a dirty bitmap that an image keeps", kBitmap, run_bitmap},
     {"check", "[-r leaks|all] FILE", "checks an image's metadata, and repairs it", kCheck, run_check},
     {"commit", "[-b BASE] [-d] FILE", "writes an overlay's data into its backing file", kCommit, run_commit},
     {"compare", "[-s] FILE FILE", "compares what two images hold", kCompare, run_compare},

@@ -1,6 +1,7 @@
 // convert: copies images into a new one of another format.
 #include <algorithm>
 
+#include "tools/img/bitmap.h"
 #include "tools/img/copy.h"
 #include "rhea/util/option_list.h"
 
@@ -22,8 +23,11 @@ Result<void> check_choices(const Run& run) {
     if (run.has("C")) {
         return fail("-C (copying by the host alone) is not in this version; leave it out");
     }
-    if (run.has("bitmaps") || run.has("skip-broken-bitmaps")) {
-        return fail("copying bitmaps is not in this version; leave --bitmaps out");
+    if (run.has("skip-broken-bitmaps") && !run.has("bitmaps")) {
+        return fail("--skip-broken-bitmaps says something about --bitmaps, which is missing");
+    }
+    if (run.has("bitmaps") && run.operands().size() > 2) {
+        return fail("--bitmaps is for one source; there are {}", run.operands().size() - 1);
     }
     if (run.has("target-is-zero") && !run.has("n")) {
         return fail("--target-is-zero is about an image that is there already: it needs -n");
@@ -65,6 +69,24 @@ Result<void> open_sources(Run& run, Plan& plan) {
         plan.size = plan.sources.front().length();
     }
     return {};
+}
+
+/// Before anything is written: what cannot be copied is known now.
+Result<std::vector<StoredBitmap>> bitmaps_to_copy(Run& run, Plan& plan) {
+    if (!plan.driver->change_bitmap) {
+        return fail("images of the format {} keep no bitmaps; leave --bitmaps out", plan.target_format);
+    }
+    auto found = stored_bitmaps(run, plan.sources.front());
+    if (!found) {
+        return fail(found.error());
+    }
+    for (const StoredBitmap& bitmap : *found) {
+        if (bitmap.broken && !run.has("skip-broken-bitmaps")) {
+            return fail("bitmap '{}' is in use, so that it has gaps; remove it with rhea-img bitmap --remove, or say "
+                        "--skip-broken-bitmaps", bitmap.name);
+        }
+    }
+    return found;
 }
 
 Result<void> create_target(Run& run, Plan& plan) {
@@ -144,6 +166,14 @@ Result<int> run_convert(Run& run) {
     if (auto done = open_sources(run, plan); !done) {
         return fail(done.error());
     }
+    std::vector<StoredBitmap> bitmaps;
+    if (run.has("bitmaps")) {
+        auto found = bitmaps_to_copy(run, plan);
+        if (!found) {
+            return fail(found.error());
+        }
+        bitmaps = std::move(*found);
+    }
     if (!run.has("n")) {
         if (auto done = create_target(run, plan); !done) {
             return fail(done.error());
@@ -194,6 +224,9 @@ Result<int> run_convert(Run& run) {
             return fail(done.error());
         }
         unreadable = copying.unreadable();
+    }
+    if (auto done = copy_bitmaps(run, plan.sources.front(), *target, bitmaps); !done) {
+        return fail(done.error());
     }
     if (auto done = target->close(); !done) {
         return fail(done.error());

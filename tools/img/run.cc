@@ -83,7 +83,9 @@ Result<void> Run::parse(std::vector<std::string> words) {
         for (std::size_t i = 0; i < command_.options.size(); ++i) {
             const Option& option = command_.options[i];
             if (found == kLongBase + static_cast<int>(i) || (option.letter && found == option.letter)) {
-                values_[option.key()].emplace_back(optarg && !option.argument.empty() ? optarg : "");
+                const std::string value = optarg && !option.argument.empty() ? optarg : "";
+                values_[option.key()].push_back(value);
+                given_.emplace_back(option.key(), value);
             }
         }
     }

@@ -61,6 +61,8 @@ class Run {
     bool has(std::string_view key) const { return values_.contains(std::string(key)); }
     std::optional<std::string> value(std::string_view key) const;  ///< the last one given
     std::vector<std::string> values(std::string_view key) const;
+    /// The options in the order in which they were given: key and value.
+    const std::vector<std::pair<std::string, std::string>>& given() const { return given_; }
     const std::vector<std::string>& operands() const { return operands_; }
     Result<void> need_operands(std::size_t least, std::size_t most) const;
     bool quiet() const { return has("q"); }
@@ -86,6 +88,7 @@ class Run {
     const Command& command_;
     std::unique_ptr<block::IoContext> context_;
     std::map<std::string, std::vector<std::string>> values_;
+    std::vector<std::pair<std::string, std::string>> given_;
     std::vector<std::string> operands_;
 };
 
@@ -97,6 +100,7 @@ void complain(std::string_view sentence);
 // The commands (a file each).
 Result<int> run_amend(Run& run);
 Result<int> run_bench(Run& run);
+Result<int> run_bitmap(Run& run);
 Result<int> run_check(Run& run);
 Result<int> run_commit(Run& run);
 Result<int> run_compare(Run& run);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rhea/block/bitmap.h"
 #include "rhea/block/node.h"
 #include "rhea/block/options.h"
 
@@ -97,6 +98,8 @@ struct BlockDriver {
     std::span<const OptionDescription> open_options = {}, create_options = {};
     /// Changes options of an existing image (amend); null: not possible.
     Task<Result<void>> (*amend)(BlockNode &node, NodeOptions options, std::function<void(double)> progress) = nullptr;
+    /// A step on one of the bitmaps that the image keeps; null: it keeps none.
+    Task<Result<void>> (*change_bitmap)(BlockNode &node, BitmapChange change) = nullptr;
     /// Bytes that a new image of that content would take (measure); null: not possible.
     Result<std::pair<std::uint64_t, std::uint64_t>> (*measure)(std::uint64_t size, std::uint64_t allocated,
                                                                NodeOptions options) = nullptr;

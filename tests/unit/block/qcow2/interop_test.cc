@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "block/qcow2/bitmaps.h"
 #include "tests/unit/block/qcow2/fixture.h"
 
 namespace rhea::block::qcow2 {
@@ -164,7 +165,7 @@ TEST_F(Qcow2Interop, MeasureSaysWhatQemuImgSays) {
     }
 }
 
-TEST_F(Qcow2Interop, BitmapsAreKeptAndListed) {
+TEST_F(Qcow2Interop, BitmapsRecordAndAreListed) {
     qemu_img("create -q -f qcow2 b.qcow2 8M");
     qemu_img("bitmap --add b.qcow2 on");
     qemu_img("bitmap --add --disable -g 128k b.qcow2 off");
@@ -183,7 +184,21 @@ TEST_F(Qcow2Interop, BitmapsAreKeptAndListed) {
     auto info = run(node->info());
     const auto found = std::find_if(info->details.begin(), info->details.end(), [](const auto &each) { return each.key == "bitmaps"; });
     ASSERT_NE(found, info->details.end());
-    EXPECT_NE(found->json.find("in-use"), std::string::npos) << found->json;
+    EXPECT_EQ(found->json.find("in-use"), std::string::npos) << found->json; // it recorded, and was stored
+    // qemu-img takes it for whole, and reads it.
+    expect_ok(run(node->close()));
+    node = nullptr; // and its lock
+    qemu_img("bitmap --add b.qcow2 copy");
+    qemu_img("bitmap --merge on b.qcow2 copy");
+    qemu_img("check b.qcow2");
+    auto merged = std::static_pointer_cast<Qcow2Node>(open_path("b.qcow2", true));
+    auto entries = run(read_bitmap_directory(merged->image()));
+    ASSERT_TRUE(entries);
+    ASSERT_EQ(entries->size(), 3u);
+    auto bits = run(load_bitmap(merged->image(), entries->back()));
+    ASSERT_TRUE(bits) << bits.error().message();
+    for (std::uint64_t bit = 0; bit < bits->size(); ++bit)
+        EXPECT_EQ(bits->get(bit), bit < 2) << bit; // 100000 bytes
 }
 
 } // namespace
