@@ -183,6 +183,23 @@ TEST_F(X86Translate, StiRunsOneMoreInstructionThenLooks) {
     EXPECT_EQ(pc_offset(), 0x102u);
 }
 
+TEST_F(X86Translate, TheInstructionBehindALoadOfSsBelongsToItsBlock) {
+    constexpr std::uint32_t kKernel = (kUser64 & ~kModeCpl3) | kModeIopl | 1;
+    const std::initializer_list<int> code = {0x8e, 0xd0, 0x90, 0x90}; // mov ss, ax; nop; nop
+    using Helpers = std::vector<HelperId>;
+    run(code, kKernel, 1);
+    EXPECT_EQ(block_.insns.size(), 2u);
+    EXPECT_EQ(cpu_.helpers_called(), Helpers{HelperId::load_seg_continue});
+    EXPECT_EQ(pc_offset(), 0x103u);
+    // Under TF, and where the next instruction is in another page, the shadow is one of the mode.
+    run(code, kKernel | kModeTf, 1);
+    EXPECT_EQ(block_.insns.size(), 1u);
+    EXPECT_EQ(cpu_.helpers_called(), Helpers{HelperId::load_seg});
+    run(code, kKernel, 2, 0xffe);
+    EXPECT_EQ(block_.insns.size(), 1u);
+    EXPECT_EQ(cpu_.helpers_called(), Helpers{HelperId::load_seg});
+}
+
 TEST_F(X86Translate, SingleStepEndsEveryInstruction) {
     EXPECT_EQ(run({0x48, 0xff, 0xc0, 0x48, 0xff, 0xc0}, kUser64 | kModeTf), CodeExit::kState);
     EXPECT_EQ(block_.insns.size(), 1u);
