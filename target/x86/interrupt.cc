@@ -232,6 +232,7 @@ tcg::GuestFrontend::Outcome deliver_event(Cpu& cpu, Event event) {
         if (util::log_enabled(util::kLogInt))
             log_event(cpu, event);
         if (quick_event(cpu.s, event)) {
+            cpu.watch.hits = 0;  // of a delivery that faulted
             cpu.host.mode_changed();
             return Outcome::kRun;
         }
