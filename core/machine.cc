@@ -2,6 +2,7 @@
 
 #include "rhea/core/machine_lock.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 
 namespace rhea::core {
@@ -58,12 +59,56 @@ util::Result<void> Machine::realize_devices() {
     return {};
 }
 
-const Device *Machine::find_device(std::string_view path) const {
+Device *Machine::find_device(std::string_view path) const {
     for (const auto &device : devices_) {
         if (device->path() == path)
             return device.get();
     }
     return nullptr;
+}
+
+util::Result<void> Machine::hot_plug(const DeviceOption &option) {
+    return util::fail("{}: machine '{}' takes no devices while it runs", option.driver, config_.machine);
+}
+
+util::Result<void> Machine::hot_unplug(std::string_view id) {
+    return util::fail("{}: machine '{}' loses no devices while it runs", id, config_.machine);
+}
+
+void Machine::start_device(Device &device) {
+    device.reset();
+    if (running_)
+        device.set_running(true);
+}
+
+void Machine::remove_device(Device &device) {
+    // A controller's bus goes with it, so what sits there goes first.
+    for (bool found = true; found;) {
+        found = false;
+        for (const auto &each : devices_) {
+            const Bus *const bus = each->parent_bus();
+            if (bus && bus->owner() == &device) {
+                remove_device(*each);
+                found = true;
+                break;
+            }
+        }
+    }
+    const auto at = std::ranges::find(devices_, &device, &std::unique_ptr<Device>::get);
+    if (at == devices_.end())
+        return;
+    const bool was_realized = static_cast<std::size_t>(at - devices_.begin()) < realized_;
+    if (was_realized) {
+        if (running_)
+            device.set_running(false);
+        device.unrealize();
+        --realized_;
+    }
+    if (Bus *const bus = device.parent_bus())
+        bus->unplug(device);
+    AddressSpace::begin_transaction();
+    devices_.erase(at);
+    AddressSpace::commit_transaction();
 }
 
 util::Result<Bus *> Machine::find_bus(std::string_view kind, std::string_view name) const {

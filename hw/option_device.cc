@@ -28,7 +28,10 @@ util::Result<void> configure(core::Machine &machine, core::Device &device, const
     auto bus = machine.find_bus(type.bus, bus_name);
     if (!bus)
         return util::fail(bus.error());
-    return (*bus)->plug(device);
+    if (auto done = (*bus)->plug(device); !done)
+        return done;
+    device.set_parent_bus(*bus);
+    return {};
 }
 
 } // namespace
@@ -43,8 +46,11 @@ util::Result<core::Device *> add_option_device(core::Machine &machine, const cor
     core::Device *const made = device.get();
     const std::string path = device->path().empty() ? fmt::format("device{}", machine.devices().size()) : device->path();
     machine.add_device(path, std::move(device));
-    if (auto done = machine.realize_devices(); !done)
-        return util::fail(done.error().within("-device " + option.driver));
+    if (auto done = machine.realize_devices(); !done) {
+        const util::Error error = done.error();
+        machine.remove_device(*made);
+        return util::fail(error.within("-device " + option.driver));
+    }
     return made;
 }
 

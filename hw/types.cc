@@ -2,6 +2,7 @@
 
 #include "hw/char/debugcon.h"
 #include "hw/char/uart16550.h"
+#include "hw/ide/ide_cdrom.h"
 #include "hw/ide/ide_hard_disk.h"
 #include "hw/misc/debug_exit.h"
 #include "hw/nvme/nvme_controller.h"
@@ -24,6 +25,8 @@ const core::MachineType kMachines[] = {
 };
 
 const core::DeviceType kDevices[] = {
+    {"ide-cd", "IDE", "CD-ROM on an IDE bus",
+     [](core::Machine &machine) -> std::unique_ptr<core::Device> { return std::make_unique<IdeCdrom>(machine.config()); }, true},
     {"ide-hd", "IDE", "hard disk on an IDE bus",
      [](core::Machine &machine) -> std::unique_ptr<core::Device> { return std::make_unique<IdeHardDisk>(machine.config()); }, true},
     {"isa-debug-exit", "ISA", "ends the emulator with the status that the guest writes",
@@ -85,8 +88,6 @@ const core::DeviceType *find_device_type(std::string_view name) {
 }
 
 std::string nearest_device_hint(std::string_view name) {
-    if (name == "ide-cd")
-        return "; IDE CD-ROM drives are not in this version of Rhea, scsi-cd behind virtio-scsi-pci is";
     std::vector<std::string_view> names;
     for (const core::DeviceType &type : all_devices())
         names.push_back(type.name);

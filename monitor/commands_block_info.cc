@@ -92,8 +92,8 @@ Result<Value> query_block(Host& host, const Arguments& arguments) {
             {"qdev", drive->attached_to},
             {"type", "unknown"},
             {"removable", drive->removable},
-            {"locked", drive->tray_locked},
-            {"tray_open", drive->tray_open},
+            {"locked", drive->tray_locked.load()},
+            {"tray_open", drive->tray_open.load()},
             {"io-status", status == 0 ? "ok" : status == ENOSPC ? "nospace" : "failed"},
         };
         if (const auto node = drive->node()) {

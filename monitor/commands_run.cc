@@ -32,6 +32,16 @@ Result<Value> nmi(Host& host, const Arguments&) {
     host.nmi();
     return Value();
 }
+Result<Value> device_add(Host& host, const Arguments& arguments) {
+    auto text = host.add_device(arguments.text("device"));
+    return text ? Result<Value>(Value(*text)) : util::fail(text.error());
+}
+Result<Value> device_del(Host& host, const Arguments& arguments) {
+    if (auto done = host.remove_device(arguments.text("id")); !done) {
+        return util::fail(done.error());
+    }
+    return Value();
+}
 Result<Value> help(Host&, const Arguments& arguments) {
     return Value(help_text(arguments.text("name")));
 }
@@ -66,6 +76,9 @@ std::vector<Command> run_commands() {
         {"system_powerdown", "system_powerdown", {}, "", "send system power down event", powerdown,
          nullptr},
         {"nmi", "inject-nmi", {}, "", "inject an NMI", nmi, nullptr},
+        {"device_add", "", {{"device", ArgumentType::kRest}}, "driver[,prop=value][,...]", "add device, like -device on the command line",
+         device_add, nullptr},
+        {"device_del", "", {{"id", ArgumentType::kString}}, "device", "remove device", device_del, nullptr},
         {"ringbuf_read",
          "ringbuf-read",
          {{"device", ArgumentType::kString}, {"size", ArgumentType::kInteger}},

@@ -12,6 +12,7 @@ class IgnoredRequests final : public core::MachineRequests {
   public:
     void request_shutdown(core::ShutdownCause, int) override {}
     void request_reset(core::ShutdownCause) override {}
+    void request_work(std::function<void()>) override {}
 };
 
 }  // namespace

@@ -296,8 +296,12 @@ void Drives::resume() {
 // ---- for devices ----------------------------------------------------------------------------
 
 Drives::Drive* Drives::find_entry(std::string_view id) {
-    const auto at = std::find_if(drives_.begin(), drives_.end(), [&](const Drive& drive) { return drive.backend->name() == id; });
+    const auto at = std::find_if(drives_.begin(), drives_.end(), [&](const Drive& drive) { return !drive.deleted && drive.backend->name() == id; });
     return at == drives_.end() ? nullptr : &*at;
+}
+
+bool Drives::is_named(const NodePtr& node) const {
+    return std::find(nodes_.begin(), nodes_.end(), node) != nodes_.end();
 }
 
 Result<BlockBackend*> Drives::claim(std::string_view id) {
@@ -344,9 +348,8 @@ void Drives::release(BlockBackend& drive) {
     if (at == drives_.end()) {
         return;
     }
-    const bool named = std::any_of(nodes_.begin(), nodes_.end(), [&](const NodePtr& node) { return node == drive.node(); });
     (void)drive.set_context(disk_context());
-    (void)drive.exchange_node(nullptr, !named);
+    (void)drive.exchange_node(nullptr, !is_named(drive.node()));
     drives_.erase(at);
 }
 
@@ -363,7 +366,9 @@ Result<block::IoContext*> Drives::find_iothread(std::string_view id) {
 std::vector<BlockBackend*> Drives::all() const {
     std::vector<BlockBackend*> list;
     for (const Drive& drive : drives_) {
-        list.push_back(drive.backend.get());
+        if (!drive.deleted) {
+            list.push_back(drive.backend.get());
+        }
     }
     return list;
 }
@@ -371,6 +376,9 @@ std::vector<BlockBackend*> Drives::all() const {
 Result<BlockBackend*> Drives::find(std::string_view id) const {
     std::vector<std::string_view> names;
     for (const Drive& drive : drives_) {
+        if (drive.deleted) {
+            continue;
+        }
         if (drive.backend->name() == id) {
             return drive.backend.get();
         }

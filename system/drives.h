@@ -51,6 +51,7 @@ class Drives {
     util::Result<void> add_node(block::NodeOptions options);
     /// drive_add: a drive with if=none, or (drive_add -n) a node.
     util::Result<void> add_drive_at_run_time(std::string_view text, bool is_node);
+    /// drive_del: the drive goes; under a device that uses it, its medium does, and the guest's requests fail.
     util::Result<void> remove_drive(std::string_view id);
     util::Result<void> eject(std::string_view id, bool force);
     struct Change {
@@ -65,6 +66,7 @@ class Drives {
     struct Drive {
         std::unique_ptr<block::BlockBackend> backend;
         bool claimed = false;
+        bool deleted = false;  ///< drive_del: only its device knows it any more
     };
 
     block::IoContext& disk_context();
@@ -76,6 +78,8 @@ class Drives {
     block::BlockBackend& make_backend(const std::string& id);
     void name_nodes(const NodePtr& node);
     Drive* find_entry(std::string_view id);
+    /// Is it a node of -blockdev, which lives without a drive?
+    bool is_named(const NodePtr& node) const;
 
     block::IoContext main_context_;
     std::map<std::string, std::unique_ptr<block::IoThread>, std::less<>> iothreads_;

@@ -133,16 +133,18 @@ Result<void> Drives::add_drive_at_run_time(std::string_view text, bool is_node) 
 }
 
 Result<void> Drives::remove_drive(std::string_view id) {
-    for (const Drive& drive : drives_) {
-        if (drive.backend->name() == id) {
-            if (drive.claimed) {
-                return fail("drive '{}' is in use by a device; device_del comes first", id);
-            }
-            release(*drive.backend);
-            return {};
-        }
+    Drive* const drive = find_entry(id);
+    if (!drive) {
+        return fail(find(id).error());
     }
-    return fail(find(id).error());
+    if (!drive->claimed) {
+        release(*drive->backend);
+        return {};
+    }
+    drive->deleted = true;
+    BlockBackend& backend = *drive->backend;
+    backend.set_error_actions(block::ErrorAction::kReport, block::ErrorAction::kReport);
+    return backend.exchange_node(nullptr, !is_named(backend.node()));
 }
 
 Result<void> Drives::snapshot(std::string_view id, const std::string& filename, const std::string& format, bool reuse) {

@@ -1,7 +1,10 @@
 #include "monitor_host.h"
 
+#include "device_help.h"
 #include "rhea/chardev/ringbuf.h"
 #include "rhea/core/machine_lock.h"
+#include "rhea/util/option_list.h"
+#include "tables.h"
 #include "version.h"
 
 namespace rhea::system {
@@ -70,6 +73,31 @@ util::Result<void> MonitorHost::ringbuf_write(const std::string& id, const std::
         return util::fail("the guest did not take all of it");
     }
     return {};
+}
+
+util::Result<std::string> MonitorHost::add_device(const std::string& text) {
+    util::OptionList options = util::OptionList::parse(text, "driver");
+    core::DeviceOption option{options.take("driver").value_or(""), {}};
+    if (option.driver.empty() && options.wants_help()) {
+        return device_list_help();
+    }
+    const auto type = find_device(option.driver);
+    if (!type) {
+        return util::fail(type.error());
+    }
+    if (options.wants_help()) {
+        return device_properties_help(**type);
+    }
+    option.properties = options.take_rest();
+    util::Result<void> done;
+    vm_.with_parked_vcpus([&] { done = vm_.machine().hot_plug(option); });
+    return done ? util::Result<std::string>(std::string()) : util::fail(done.error());
+}
+
+util::Result<void> MonitorHost::remove_device(const std::string& id) {
+    util::Result<void> done;
+    vm_.with_parked_vcpus([&] { done = vm_.machine().hot_unplug(id); });
+    return done;
 }
 
 std::string MonitorHost::version() const {

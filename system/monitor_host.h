@@ -30,6 +30,9 @@ class MonitorHost final : public monitor::Host {
     util::Result<void> ringbuf_write(const std::string& id, const std::string& data) override;
     std::string version() const override;
 
+    util::Result<std::string> add_device(const std::string& text) override;
+    util::Result<void> remove_device(const std::string& id) override;
+
     std::vector<block::BlockBackend*> drives() override { return drives_.all(); }
     util::Result<block::BlockBackend*> find_drive(const std::string& id) override { return drives_.find(id); }
     std::vector<std::pair<std::string, std::int64_t>> iothreads() override { return drives_.iothreads(); }

@@ -188,7 +188,7 @@ void Vm::end() {
 
 bool Vm::Pending::any() const {
     return shutdown != ShutdownCause::kNone || reset != ShutdownCause::kNone || debug ||
-           !internal_error.empty() || !io_error.empty();
+           !internal_error.empty() || !io_error.empty() || !works.empty();
 }
 
 void Vm::note(const std::function<void(Pending&)>& change) {
@@ -218,6 +218,10 @@ void Vm::request_shutdown(ShutdownCause cause, int exit_status) {
 
 void Vm::request_reset(ShutdownCause cause) {
     note([&](Pending& pending) { pending.reset = cause; });
+}
+
+void Vm::request_work(std::function<void()> work) {
+    note([&](Pending& pending) { pending.works.push_back(std::move(work)); });
 }
 
 void Vm::request_io_error(const std::string& text) {
@@ -271,6 +275,10 @@ void Vm::handle_pending() {
         tell_(now.internal_error);
         stop(RunState::kInternalError);
         return;
+    }
+    for (const auto& work : now.works) {
+        const core::MachineLockGuard lock;
+        work();
     }
     if (now.reset != ShutdownCause::kNone) {
         const bool by_guest = now.reset == ShutdownCause::kGuestReset;

@@ -73,6 +73,7 @@ class Vm final : public core::MachineRequests, private VcpuEvents {
     // Any thread.
     void request_shutdown(core::ShutdownCause cause, int exit_status = 0) override;
     void request_reset(core::ShutdownCause cause) override;
+    void request_work(std::function<void()> work) override;
     /// A drive's error stops the VM; `text` is told to the person who started Rhea.
     void request_io_error(const std::string& text);
 
@@ -83,6 +84,7 @@ class Vm final : public core::MachineRequests, private VcpuEvents {
         core::ShutdownCause reset = core::ShutdownCause::kNone;
         bool debug = false;
         std::string internal_error, io_error;
+        std::vector<std::function<void()>> works;
         bool any() const;
     };
 

@@ -38,26 +38,55 @@ std::uint8_t byte_state(std::uint8_t access, bool high_next) {
 class RoutingTable {
 public:
     kvm_irq_routing_entry &add(unsigned gsi, unsigned type) {
-        kvm_irq_routing_entry &entry = entries_[count_++];
+        kvm_irq_routing_entry &entry = entries_.emplace_back();
         entry.gsi = gsi;
         entry.type = type;
         return entry;
     }
-    void publish(int vm_fd);
+    void add_message(unsigned gsi, std::uint64_t address, std::uint32_t data) {
+        kvm_irq_routing_entry &entry = add(gsi, KVM_IRQ_ROUTING_MSI);
+        entry.u.msi.address_lo = static_cast<std::uint32_t>(address);
+        entry.u.msi.address_hi = static_cast<std::uint32_t>(address >> 32);
+        entry.u.msi.data = data;
+    }
+    bool publish(int vm_fd) const;
 
 private:
-    static constexpr unsigned kMax = 64;
-    std::uint32_t count_ = 0, flags_ = 0;
-    kvm_irq_routing_entry entries_[kMax] = {};
+    std::vector<kvm_irq_routing_entry> entries_;
 };
 
 void complain(const char *call) { util::log_write(util::kLogUnimp, "kvm: {}: {}\n", call, std::strerror(errno)); }
 
-void RoutingTable::publish(int vm_fd) {
+bool RoutingTable::publish(int vm_fd) const {
     constexpr unsigned long kSetGsiRouting = _IOC(_IOC_WRITE, KVMIO, 0x6a, 8);
-    if (::ioctl(vm_fd, kSetGsiRouting, this) < 0)
-        complain("KVM_SET_GSI_ROUTING");
+    const std::uint32_t header[2] = {static_cast<std::uint32_t>(entries_.size()), 0}; // entries, flags
+    std::vector<std::uint8_t> bytes(sizeof header + entries_.size() * sizeof(kvm_irq_routing_entry));
+    std::memcpy(bytes.data(), header, sizeof header);
+    std::memcpy(bytes.data() + sizeof header, entries_.data(), entries_.size() * sizeof(kvm_irq_routing_entry));
+    if (::ioctl(vm_fd, kSetGsiRouting, bytes.data()) == 0)
+        return true;
+    complain("KVM_SET_GSI_ROUTING");
+    return false;
 }
+
+void add_pc_interrupts(RoutingTable &table, unsigned pins) {
+    const auto add = [&](unsigned gsi, unsigned chip, unsigned pin) {
+        kvm_irq_routing_entry &entry = table.add(gsi, KVM_IRQ_ROUTING_IRQCHIP);
+        entry.u.irqchip.irqchip = chip;
+        entry.u.irqchip.pin = pin;
+    };
+    // ISA interrupts go to both controllers; IRQ 0 is I/O APIC pin 2, as ACPI's MADT says, and IRQ 2 does not exist.
+    for (unsigned gsi = 0; gsi < pins; ++gsi) {
+        if (gsi == 2)
+            continue;
+        if (gsi < 16)
+            add(gsi, gsi / 8, gsi & 7); // KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE
+        add(gsi, KVM_IRQCHIP_IOAPIC, gsi == 0 ? 2 : gsi);
+    }
+}
+
+/// KVM takes 4096 routes at most (KVM_CAP_IRQ_ROUTING).
+constexpr std::size_t kMaxMessages = 4000;
 
 } // namespace
 
@@ -194,36 +223,56 @@ void KvmIrqchip::set_pin_route(unsigned pin, std::uint64_t address, std::uint32_
     publish_routes();
 }
 
-/// Pin n is GSI n. KVM scans these routes for the vectors whose EOI it reports (KVM API, KVM_CAP_SPLIT_IRQCHIP).
-void KvmIrqchip::publish_routes() {
+/// Pin n is GSI n. Of pins that are ours KVM scans the routes for the vectors whose EOI it reports (KVM_CAP_SPLIT_IRQCHIP).
+bool KvmIrqchip::publish_routes() {
     RoutingTable table;
+    if (!local_apics_only_)
+        add_pc_interrupts(table, kPins);
     for (unsigned pin = 0; pin < kPins; ++pin) {
-        if (routes_[pin] == Route{})
-            continue;
-        kvm_irq_routing_entry &entry = table.add(pin, KVM_IRQ_ROUTING_MSI);
-        entry.u.msi.address_lo = static_cast<std::uint32_t>(routes_[pin].address);
-        entry.u.msi.address_hi = static_cast<std::uint32_t>(routes_[pin].address >> 32);
-        entry.u.msi.data = routes_[pin].data;
+        if (routes_[pin] != Route{})
+            table.add_message(pin, routes_[pin].address, routes_[pin].data);
     }
-    table.publish(vm_.vm_fd());
+    for (std::size_t i = 0; i < messages_.size(); ++i) {
+        if (messages_[i])
+            table.add_message(kPins + static_cast<unsigned>(i), messages_[i]->address, messages_[i]->data);
+    }
+    return table.publish(vm_.vm_fd());
 }
 
-/// ISA interrupts go to both controllers; IRQ 0 is I/O APIC pin 2, as ACPI's MADT says, and IRQ 2 does not exist.
-void KvmIrqchip::route_pc_interrupts() {
-    RoutingTable table;
-    const auto add = [&](unsigned gsi, unsigned chip, unsigned pin) {
-        kvm_irq_routing_entry &entry = table.add(gsi, KVM_IRQ_ROUTING_IRQCHIP);
-        entry.u.irqchip.irqchip = chip;
-        entry.u.irqchip.pin = pin;
-    };
-    for (unsigned gsi = 0; gsi < kPins; ++gsi) {
-        if (gsi == 2)
-            continue;
-        if (gsi < 16)
-            add(gsi, gsi / 8, gsi & 7); // KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE
-        add(gsi, KVM_IRQCHIP_IOAPIC, gsi == 0 ? 2 : gsi);
+bool KvmIrqchip::set_irqfd(int fd, int number, bool assign) {
+    const auto done = vm_.bind_irqfd(fd, kPins + static_cast<unsigned>(number), !assign);
+    if (!done)
+        util::log_write(util::kLogUnimp, "kvm: {}\n", done.error().message());
+    return done.has_value();
+}
+
+int KvmIrqchip::add_message_descriptor(int fd, std::uint64_t address, std::uint32_t data) {
+    auto at = std::ranges::find_if(messages_, [](const auto &each) { return !each.has_value(); });
+    if (at == messages_.end()) {
+        if (messages_.size() >= kMaxMessages)
+            return -1;
+        at = messages_.insert(messages_.end(), std::nullopt);
     }
-    table.publish(vm_.vm_fd());
+    *at = Route{address, data};
+    const auto number = static_cast<int>(at - messages_.begin());
+    if (publish_routes() && set_irqfd(fd, number, true))
+        return number;
+    *at = std::nullopt;
+    return -1;
+}
+
+void KvmIrqchip::change_message_descriptor(int number, std::uint64_t address, std::uint32_t data) {
+    std::optional<Route> &route = messages_.at(static_cast<std::size_t>(number));
+    if (route == Route{address, data})
+        return;
+    route = Route{address, data};
+    publish_routes();
+}
+
+/// The route stays in the kernel's table until the next is published: nobody sends by it.
+void KvmIrqchip::remove_message_descriptor(int number, int fd) {
+    set_irqfd(fd, number, false);
+    messages_.at(static_cast<std::size_t>(number)) = std::nullopt;
 }
 
 void KvmIrqchip::end_of_interrupt(std::uint8_t vector) {

@@ -6,6 +6,8 @@
 #include "rhea/core/kernel_irqchip.h"
 
 #include <linux/kvm.h>
+#include <optional>
+#include <vector>
 
 namespace rhea::accel {
 
@@ -25,6 +27,9 @@ public:
 
     bool local_apics_only() const override { return local_apics_only_; }
     bool send_msi(std::uint64_t address, std::uint32_t data) override;
+    int add_message_descriptor(int fd, std::uint64_t address, std::uint32_t data) override;
+    void change_message_descriptor(int number, std::uint64_t address, std::uint32_t data) override;
+    void remove_message_descriptor(int number, int fd) override;
     void set_pin_route(unsigned pin, std::uint64_t address, std::uint32_t data) override;
     void set_eoi_handler(std::function<void(std::uint8_t)> handler) override { eoi_handler_ = std::move(handler); }
     core::LocalApicState local_apic(unsigned cpu) override;
@@ -36,8 +41,8 @@ public:
     core::PitState pit() override;
     void set_pit(const core::PitState &state) override;
 
-    /// All chips in the kernel: how they share the GSIs of a PC.
-    void route_pc_interrupts();
+    /// All chips in the kernel: the GSIs of a PC get their wires.
+    void route_pc_interrupts() { (void)publish_routes(); }
     /// From a vCPU's thread; takes the machine lock.
     void end_of_interrupt(std::uint8_t vector);
 
@@ -48,12 +53,14 @@ private:
         std::uint32_t data = 0;
         bool operator==(const Route &) const = default;
     };
-    void publish_routes();
+    bool publish_routes();
+    bool set_irqfd(int fd, int number, bool assign);
 
     KvmVm &vm_;
     bool local_apics_only_;
     std::function<void(std::uint8_t)> eoi_handler_;
-    std::array<Route, kPins> routes_{};
+    std::array<Route, kPins> routes_{};                ///< local_apics_only(): of the pins
+    std::vector<std::optional<Route>> messages_;       ///< of descriptors; number n is GSI kPins + n
 };
 
 } // namespace rhea::accel

@@ -138,6 +138,28 @@ Bytes method(std::string_view path, unsigned arguments, const Bytes &body) {
 }
 Bytes return_(const Bytes &value) { return concat({{0xa4}, value}); }
 
+Bytes path(std::string_view name) { return name_string(name); }
+Bytes local(unsigned number) { return {static_cast<std::uint8_t>(0x60 + number)}; }
+Bytes store(const Bytes &value, const Bytes &target) { return concat({{0x70}, value, target}); }
+Bytes and_(const Bytes &left, const Bytes &right) { return concat({{0x7b}, left, right, {0x00}}); }
+Bytes if_(const Bytes &condition, const Bytes &body) { return with_opcode({0xa0}, concat({condition, body})); }
+Bytes notify(std::string_view object, std::uint8_t value) { return concat({{0x86}, name_string(object), integer(value)}); }
+
+Bytes io_region(std::string_view name, std::uint16_t base, std::uint16_t length) {
+    return concat({{0x5b, 0x80}, name_string(name), {0x01}, integer(base), integer(length)});
+}
+
+Bytes dword_fields(std::string_view region, std::initializer_list<std::string_view> names) {
+    constexpr std::uint8_t kDwordAccess = 3, kWriteAsZeros = 2 << 5, kBits = 32;
+    Bytes body = name_string(region);
+    body.push_back(kDwordAccess | kWriteAsZeros);
+    for (std::string_view name : names) {
+        append(body, name_string(name));
+        body.push_back(kBits);
+    }
+    return with_opcode({0x5b, 0x81}, body);
+}
+
 Bytes resources(std::initializer_list<Bytes> descriptors) {
     return buffer(concat({concat(descriptors), {0x79, 0x00}}));
 }

@@ -24,6 +24,18 @@ Bytes device(std::string_view path, const Bytes &body);
 Bytes method(std::string_view path, unsigned arguments, const Bytes &body);
 Bytes return_(const Bytes &value);
 
+// Statements and what they are made of; a path may stand wherever a value does.
+Bytes path(std::string_view name);
+Bytes local(unsigned number); ///< 0 to 7
+Bytes store(const Bytes &value, const Bytes &target);
+Bytes and_(const Bytes &left, const Bytes &right);
+Bytes if_(const Bytes &condition, const Bytes &body);
+Bytes notify(std::string_view object, std::uint8_t value);
+/// OperationRegion (path, SystemIO, base, length).
+Bytes io_region(std::string_view name, std::uint16_t base, std::uint16_t length);
+/// Field (region, DWordAcc, NoLock, WriteAsZeros) of 32-bit units, named one after another.
+Bytes dword_fields(std::string_view region, std::initializer_list<std::string_view> names);
+
 /// Resource descriptors (section 6.4); wrap them with resources().
 Bytes resources(std::initializer_list<Bytes> descriptors);
 Bytes io(std::uint16_t base, std::uint8_t length);

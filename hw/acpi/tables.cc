@@ -1,14 +1,21 @@
 #include "hw/acpi/tables.h"
 
 #include "hw/acpi/aml.h"
+#include "hw/acpi/pci_hotplug.h"
+#include "hw/pci/pci_bus.h"
 
 #include <cstring>
+#include <fmt/format.h>
+#include <string>
 #include <string_view>
 
 namespace rhea::hw::acpi {
 namespace {
 
 using aml::Bytes;
+
+/// Behind the chipset's functions.
+constexpr unsigned kFirstHotplugSlot = 2;
 
 void put(Bytes &out, std::uint64_t value, unsigned size) {
     for (unsigned i = 0; i < size; ++i)
@@ -72,6 +79,35 @@ Bytes pci_routing() {
     return aml::package(entries);
 }
 
+/// "S10": slot 2; QEMU's names, by devfn.
+std::string slot_name(unsigned slot) { return fmt::format("S{:02X}", slot << 3); }
+
+/// PCI slots whose functions come and go (hw/acpi/pci_hotplug.h): in \_SB.PCI0 the registers and a device for each slot, which the
+/// operating system ejects by _EJ0; in \_GPE the method that passes on what was plugged (1: device check) and is to go (3: eject).
+Bytes hotplug_slots() {
+    Bytes body = aml::concat({aml::io_region("PCST", PciHotplug::kBase, PciHotplug::kSize),
+                              aml::dword_fields("PCST", {"PCIU", "PCID", "B0EJ", "PCRM"})});
+    for (unsigned slot = kFirstHotplugSlot; slot < PciBus::kSlots; ++slot) {
+        body = aml::concat({body, aml::device(slot_name(slot), aml::concat({
+            aml::name("_ADR", aml::integer(std::uint64_t{slot} << 16)),
+            aml::name("_SUN", aml::integer(slot)),
+            aml::method("_EJ0", 1, aml::store(aml::integer(std::uint64_t{1} << slot), aml::path("B0EJ"))),
+        }))});
+    }
+    return body;
+}
+
+Bytes hotplug_events() {
+    Bytes body = aml::concat({aml::store(aml::path("\\_SB.PCI0.PCIU"), aml::local(0)), aml::store(aml::path("\\_SB.PCI0.PCID"), aml::local(1))});
+    for (unsigned slot = kFirstHotplugSlot; slot < PciBus::kSlots; ++slot) {
+        const Bytes bit = aml::integer(std::uint64_t{1} << slot);
+        const std::string device = "\\_SB.PCI0." + slot_name(slot);
+        body = aml::concat({body, aml::if_(aml::and_(aml::local(0), bit), aml::notify(device, 1)),
+                            aml::if_(aml::and_(aml::local(1), bit), aml::notify(device, 3))});
+    }
+    return aml::scope("\\_GPE", aml::method("_E01", 0, body));
+}
+
 Bytes dsdt(const TableOptions &options) {
     Bytes isa = aml::concat({
         aml::name("_ADR", aml::integer(0x00010000)),
@@ -93,7 +129,7 @@ Bytes dsdt(const TableOptions &options) {
                                                                aml::word_io(0, 0xcf7), aml::word_io(0xd00, 0xffff),
                                                                aml::dword_memory(0xa0000, 0xbffff),
                                                                aml::dword_memory(options.pci_hole_start, 0xfebfffff)})),
-                             aml::name("_PRT", pci_routing()), aml::device("ISA", isa)}));
+                             aml::name("_PRT", pci_routing()), aml::device("ISA", isa), hotplug_slots()}));
     Bytes processors;
     for (unsigned cpu = 0; cpu < options.cpus.count(); ++cpu) {
         const char digits[] = "0123456789ABCDEF";
@@ -103,6 +139,7 @@ Bytes dsdt(const TableOptions &options) {
     }
     return aml::concat({
         aml::scope("\\_SB", aml::concat({pci, processors})),
+        hotplug_events(),
         aml::name("\\_S5", aml::package({aml::integer(0), aml::integer(0), aml::integer(0), aml::integer(0)})),
     });
 }

@@ -113,6 +113,8 @@ util::Result<block::BlockBackend *> DiskProperties::claim(const core::MachineCon
     if (!claimed)
         return claimed;
     block::BlockBackend &disk = **claimed;
+    claimed_ = &disk;
+    give_back_ = config.release_drive;
     if (!disk.has_medium() && access != Access::kMayBeEmpty)
         return util::fail("drive '{}' has no medium, and this device needs one", drive_);
     if (disk.read_only() && access == Access::kReadWrite)
@@ -131,9 +133,14 @@ util::Result<block::BlockBackend *> DiskProperties::claim(const core::MachineCon
         return util::fail(done.error());
     if (write_cache_)
         disk.set_write_cache(*write_cache_);
-    if (read_errors_ || write_errors_)
-        disk.set_error_actions(read_errors_.value_or(block::ErrorAction::kReport), write_errors_.value_or(block::ErrorAction::kEnospc));
+    disk.set_error_actions(read_errors_.value_or(disk.on_read_error()), write_errors_.value_or(disk.on_write_error()));
     return &disk;
+}
+
+void DiskProperties::release() {
+    if (claimed_ && give_back_)
+        give_back_(*claimed_);
+    claimed_ = nullptr;
 }
 
 } // namespace rhea::hw

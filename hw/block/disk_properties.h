@@ -4,6 +4,7 @@
 #include "rhea/block/backend.h"
 #include "rhea/core/machine.h"
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -18,6 +19,9 @@ public:
     /// Takes the drive that drive= names and applies error policies and cache mode to it. A drive without medium is refused
     /// unless kMayBeEmpty.
     util::Result<block::BlockBackend *> claim(const core::MachineConfig &config, Access access);
+
+    /// Gives the drive back (device_del), if there is one; nothing of the device refers to it any more.
+    void release();
 
     // What was set, or else the drive says; valid after claim().
     const std::string &serial() const { return serial_; }
@@ -36,6 +40,8 @@ private:
     int boot_index_ = -1;
     ActionChoice read_errors_, write_errors_;
     std::optional<bool> write_cache_;
+    block::BlockBackend *claimed_ = nullptr;
+    std::function<void(block::BlockBackend &drive)> give_back_;
 };
 
 } // namespace rhea::hw

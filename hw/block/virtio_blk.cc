@@ -86,6 +86,7 @@ util::Result<void> VirtioBlk::realize_device() {
     if (min_io_size_ / block > 0xffff || opt_io_size_ / block > 0xffffffff)
         return util::fail("min_io_size or opt_io_size is too large");
     backend_ = *backend;
+    backend_->attached_to = ports().name;
     original_write_cache_ = backend_->write_cache();
     if (!iothread_.empty()) {
         if (!config_.find_iothread)
@@ -100,6 +101,11 @@ util::Result<void> VirtioBlk::realize_device() {
         add_queue(queue_size_);
     backend_->on_resize = [this] { config_changed(); };
     return {};
+}
+
+void VirtioBlk::unrealize() {
+    backend_ = nullptr;
+    disk_.release();
 }
 
 std::uint64_t VirtioBlk::device_features() const {

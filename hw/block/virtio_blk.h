@@ -20,6 +20,7 @@ public:
 
     void add_properties(core::PropertySet &properties) override;
     unsigned config_size() const override;
+    void unrealize() override;
     std::vector<BootUnit> boot_units() const override { return {{disk_.boot_index(), "/disk@0,0"}}; }
 
 private:

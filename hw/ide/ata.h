@@ -26,6 +26,10 @@ inline constexpr std::uint8_t kBsy = 0x80, kDrdy = 0x40, kDf = 0x20, kDsc = 0x10
 inline constexpr std::uint8_t kUnc = 0x40, kIdnf = 0x10, kAbrt = 0x04;
 /// What EXECUTE DEVICE DIAGNOSTIC and resets leave in the error register.
 inline constexpr std::uint8_t kDiagnosticPassed = 0x01;
+// Interrupt reason, in the count register of a packet device (volume 2, 11.8): a command packet, or to the host
+inline constexpr std::uint8_t kReasonCommand = 0x01, kReasonToHost = 0x02;
+// Features of PACKET
+inline constexpr std::uint8_t kPacketDma = 0x01, kPacketOverlap = 0x02;
 // Device
 inline constexpr std::uint8_t kDeviceLba = 0x40, kDeviceSelect = 0x10, kDeviceObsolete = 0xa0;
 // Device control
@@ -63,6 +67,8 @@ enum Command : std::uint8_t {
     kReadDmaNoRetry = 0xc9,
     kWriteDma = 0xca,
     kWriteDmaNoRetry = 0xcb,
+    kPacket = 0xa0,
+    kIdentifyPacketDevice = 0xa1,
     kWriteMultipleFuaExt = 0xce,
     kStandbyImmediate = 0xe0,
     kIdleImmediate = 0xe1,

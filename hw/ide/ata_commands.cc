@@ -142,7 +142,7 @@ void AtaDisk::set_features() {
         finish();
         break;
     case kTransferMode:
-        set_transfer_mode();
+        finish(choose_transfer_mode(settings_, file_.count8()) ? 0 : kAbrt);
         break;
     case kKeepSettings: // a software reset changes none, either way
     case kRevertSettings:
@@ -151,27 +151,6 @@ void AtaDisk::set_features() {
     default:
         finish(kAbrt);
     }
-}
-
-/// Bits 7:3 of the count are the kind of transfer, 2:0 its mode (volume 1, table 45).
-void AtaDisk::set_transfer_mode() {
-    const unsigned kind = file_.count8() >> 3;
-    const std::uint8_t mode = file_.count8() & 7;
-    constexpr unsigned kPioDefault = 0, kPio = 1, kMultiword = 4, kUltra = 8;
-    const bool valid = kind == kPioDefault  ? mode <= 1
-                       : kind == kPio       ? mode <= kAtaMaxPioMode
-                       : kind == kMultiword ? mode <= kAtaMaxMultiwordMode
-                                            : kind == kUltra && mode <= kAtaMaxUltraMode;
-    if (!valid) {
-        finish(kAbrt);
-        return;
-    }
-    // Multiword and Ultra DMA exclude each other; PIO modes leave them.
-    if (kind == kMultiword || kind == kUltra) {
-        settings_.multiword_mode = kind == kMultiword ? mode : 0xff;
-        settings_.ultra_mode = kind == kUltra ? mode : 0xff;
-    }
-    finish();
 }
 
 void AtaDisk::set_multiple() {

@@ -33,6 +33,11 @@ inline constexpr std::uint8_t kAtaMaxMultiwordMode = 2, kAtaMaxUltraMode = 5, kA
 /// Blocks of ranges that one DATA SET MANAGEMENT command may bring.
 inline constexpr std::uint16_t kAtaMaxTrimBlocks = 8;
 
+/// SET FEATURES 03h: bits 7:3 of the count are the kind of transfer, 2:0 its mode (volume 1, table 45). False: there is none such.
+bool choose_transfer_mode(AtaSettings &settings, std::uint8_t count);
+
 std::array<std::uint8_t, 512> ata_identify(const AtaIdentity &identity, const AtaSettings &settings);
+/// IDENTIFY PACKET DEVICE (6.18) of a CD-ROM drive.
+std::array<std::uint8_t, 512> ata_identify_packet(const AtaIdentity &identity, const AtaSettings &settings);
 
 } // namespace rhea::hw

@@ -79,9 +79,9 @@ void AtaDisk::begin_step() {
     case Operation::kTrim:
         return run_dma();
     case Operation::kVerify:
-        return start([this] { return verify_sectors(); }, true);
+        return start_step([this] { return verify_sectors(); }, true);
     case Operation::kFlush:
-        return start([this] { return flush_cache(); }, false);
+        return start_step([this] { return flush_cache(); }, false);
     case Operation::kSendBuffer:
     case Operation::kNone:
         return;
@@ -128,17 +128,17 @@ void AtaDisk::go_on() {
 
 void AtaDisk::begin_read_block() {
     buffer_.resize(std::size_t{std::min(block_, left_)} * kSectorSize);
-    start([this] { return read_sectors(); }, true);
+    start_step([this] { return read_sectors(); }, true);
 }
 
 void AtaDisk::begin_write_block() {
-    start([this] { return write_sectors(); }, false);
+    start_step([this] { return write_sectors(); }, false);
 }
 
 /// The buffer waits for the host.
 void AtaDisk::send_buffer() {
-    phase_ = Phase::kDataIn;
     position_ = 0;
+    open_data_port(Phase::kDataIn, static_cast<std::uint32_t>(buffer_.size()));
     file_.error = 0;
     file_.status = kDrdy | kDsc | kDrq;
     set_intrq(true);
@@ -146,8 +146,8 @@ void AtaDisk::send_buffer() {
 
 void AtaDisk::next_block_out() {
     buffer_.assign(std::size_t{std::min(block_, left_)} * kSectorSize, 0);
-    phase_ = Phase::kDataOut;
     position_ = 0;
+    open_data_port(Phase::kDataOut, static_cast<std::uint32_t>(buffer_.size()));
     file_.error = 0;
     file_.status = kDrdy | kDsc | kDrq;
 }
@@ -203,13 +203,13 @@ void AtaDisk::note_position() {
 
 block::Task<block::Result<void>> AtaDisk::read_sectors() {
     const block::IoVector to(buffer_.data(), buffer_.size());
-    block::Task<block::Result<void>> task = io_.disk().read(lba_ * kSectorSize, to);
+    block::Task<block::Result<void>> task = disk().read(lba_ * kSectorSize, to);
     co_return co_await task;
 }
 
 block::Task<block::Result<void>> AtaDisk::write_sectors() {
     const block::IoVector from(buffer_.data(), buffer_.size());
-    block::Task<block::Result<void>> task = io_.disk().write(lba_ * kSectorSize, from, fua_ ? block::kFua : block::kNoFlags);
+    block::Task<block::Result<void>> task = disk().write(lba_ * kSectorSize, from, fua_ ? block::kFua : block::kNoFlags);
     co_return co_await task;
 }
 
@@ -235,13 +235,13 @@ void AtaDisk::run_dma() {
         return dma_failed();
     if (operation_ == Operation::kTrim) {
         if (trim_ranges_fit())
-            return start([this] { return trim_ranges(); }, false);
+            return start_step([this] { return trim_ranges(); }, false);
         host_.dma_end(segments_.exhausted, false);
         return finish(kIdnf);
     }
     if (dma_to_guest())
-        return start([this] { return read_sectors(); }, true);
-    start([this] { return write_sectors(); }, false);
+        return start_step([this] { return read_sectors(); }, true);
+    start_step([this] { return write_sectors(); }, false);
 }
 
 void AtaDisk::dma_failed() {
@@ -262,7 +262,7 @@ block::Task<block::Result<void>> AtaDisk::verify_sectors() {
         const std::uint32_t count = std::min(left_, kVerifySectors);
         bytes.resize(std::size_t{count} * kSectorSize);
         const block::IoVector to(bytes.data(), bytes.size());
-        block::Task<block::Result<void>> task = io_.disk().read(lba_ * kSectorSize, to);
+        block::Task<block::Result<void>> task = disk().read(lba_ * kSectorSize, to);
         block::Result<void> done = co_await task;
         if (!done)
             co_return done;
@@ -272,7 +272,7 @@ block::Task<block::Result<void>> AtaDisk::verify_sectors() {
     co_return block::Result<void>{};
 }
 
-block::Task<block::Result<void>> AtaDisk::flush_cache() { return io_.disk().flush(); }
+block::Task<block::Result<void>> AtaDisk::flush_cache() { return disk().flush(); }
 
 /// DATA SET MANAGEMENT's range at byte `at` of the buffer.
 AtaDisk::TrimRange AtaDisk::trim_range(std::size_t at) const {
@@ -297,7 +297,7 @@ block::Task<block::Result<void>> AtaDisk::trim_ranges() {
         if (range.count == 0)
             continue;
         block::Task<block::Result<void>> task =
-            io_.disk().discard(range.lba * kSectorSize, std::uint64_t{range.count} * kSectorSize);
+            disk().discard(range.lba * kSectorSize, std::uint64_t{range.count} * kSectorSize);
         block::Result<void> done = co_await task;
         if (!done)
             co_return done;

@@ -52,14 +52,14 @@ void IdeChannel::write_bus_master_command(std::uint8_t value) {
     } else if (!started && was_started) {
         bm_status_ &= static_cast<std::uint8_t>(~kBmActive);
         for (unsigned unit = 0; unit < kDrives; ++unit) {
-            if (AtaDisk *const drive = disk(unit))
+            if (AtaDrive *const drive = disk(unit))
                 drive->cancel_dma();
         }
     }
 }
 
 void IdeChannel::dma_ready() {
-    AtaDisk *const drive = selected();
+    AtaDrive *const drive = selected();
     if (drive && drive->wants_dma() && (bm_command_ & kBmStart) && (bm_status_ & kBmActive))
         drive->run_dma();
 }

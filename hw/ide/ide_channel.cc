@@ -1,6 +1,6 @@
 #include "hw/ide/ide_channel.h"
 
-#include "hw/ide/ide_hard_disk.h"
+#include "hw/ide/ide_device.h"
 
 #include <fmt/format.h>
 
@@ -19,11 +19,11 @@ IdeChannel::IdeChannel(unsigned number, core::IrqLine irq, Controller &controlle
       control_region_(core::MemoryRegion::io(fmt::format("ide{}-control", number), 1, control_port_, {.min = 1, .max = 1})) {}
 
 util::Result<void> IdeChannel::plug(core::Device &device) {
-    auto *const drive = dynamic_cast<IdeHardDisk *>(&device);
+    auto *const drive = dynamic_cast<IdeDevice *>(&device);
     if (!drive)
         return util::fail("{} is not an IDE drive", device.type());
     std::uint32_t unit = drive->wanted_unit();
-    if (unit == IdeHardDisk::kAnyUnit)
+    if (unit == IdeDevice::kAnyUnit)
         unit = drives_[0] ? 1 : 0;
     if (unit >= kDrives)
         return util::fail("bus '{}' takes two drives, unit=0 and unit=1, not unit={}", name(), unit);
@@ -36,13 +36,20 @@ util::Result<void> IdeChannel::plug(core::Device &device) {
     return {};
 }
 
-AtaDisk *IdeChannel::disk(unsigned unit) const { return drives_[unit] ? drives_[unit]->disk() : nullptr; }
+void IdeChannel::unplug(core::Device &device) {
+    for (IdeDevice *&drive : drives_) {
+        if (drive == &device)
+            drive = nullptr;
+    }
+}
+
+AtaDrive *IdeChannel::disk(unsigned unit) const { return drives_[unit] ? drives_[unit]->drive() : nullptr; }
 
 // ---- command block --------------------------------------------------------------------------------------------------
 
 std::uint64_t IdeChannel::io_read(core::hwaddr offset, unsigned size) {
     if (offset == kData && size >= 2) {
-        AtaDisk *const drive = selected();
+        AtaDrive *const drive = selected();
         return drive ? drive->read_data(size) : ~std::uint64_t{0};
     }
     std::uint64_t value = 0;
@@ -53,7 +60,7 @@ std::uint64_t IdeChannel::io_read(core::hwaddr offset, unsigned size) {
 
 void IdeChannel::io_write(core::hwaddr offset, std::uint64_t value, unsigned size) {
     if (offset == kData && size >= 2) {
-        if (AtaDisk *const drive = selected())
+        if (AtaDrive *const drive = selected())
             drive->write_data(static_cast<std::uint32_t>(value), size);
         return;
     }
@@ -63,9 +70,9 @@ void IdeChannel::io_write(core::hwaddr offset, std::uint64_t value, unsigned siz
 
 std::uint8_t IdeChannel::read_register(unsigned reg) {
     const bool high_order = control_ & kHighOrderByte;
-    if (AtaDisk *const drive = selected())
+    if (AtaDrive *const drive = selected())
         return reg == kData ? 0 : drive->read_register(reg, high_order);
-    AtaDisk *const other = stand_in();
+    AtaDrive *const other = stand_in();
     if (!other || reg == kData)
         return kFloating;
     if (reg == kStatus || reg == kError)
@@ -81,11 +88,11 @@ void IdeChannel::write_register(unsigned reg, std::uint8_t value) {
         return;
     }
     control_ &= static_cast<std::uint8_t>(~kHighOrderByte);
-    const AtaDisk *const drive = selected();
+    const AtaDrive *const drive = selected();
     if (drive && !drive->accepts_writes())
         return;
     for (unsigned unit = 0; unit < kDrives; ++unit) {
-        if (AtaDisk *const each = disk(unit))
+        if (AtaDrive *const each = disk(unit))
             each->write_register(reg, value);
     }
     if (reg == kDevice) {
@@ -95,13 +102,13 @@ void IdeChannel::write_register(unsigned reg, std::uint8_t value) {
 }
 
 void IdeChannel::write_command(std::uint8_t command) {
-    AtaDisk *const drive = selected();
+    AtaDrive *const drive = selected();
     if (command == kExecuteDiagnostic) {
         if ((drive && !drive->accepts_writes()) || (!drive && !stand_in()))
             return;
         slave_selected_ = false;
         for (unsigned unit = 0; unit < kDrives; ++unit) {
-            if (AtaDisk *const each = disk(unit))
+            if (AtaDrive *const each = disk(unit))
                 each->diagnose(unit == 0);
         }
         interrupt_changed();
@@ -118,7 +125,7 @@ void IdeChannel::ControlPort::io_write(core::hwaddr, std::uint64_t value, unsign
 }
 
 std::uint8_t IdeChannel::alternate_status() const {
-    if (const AtaDisk *const drive = selected())
+    if (const AtaDrive *const drive = selected())
         return drive->alternate_status();
     return stand_in() ? std::uint8_t{0} : kFloating;
 }
@@ -130,7 +137,7 @@ void IdeChannel::write_control(std::uint8_t value) {
         if (value & kSoftReset)
             slave_selected_ = false;
         for (unsigned unit = 0; unit < kDrives; ++unit) {
-            if (AtaDisk *const each = disk(unit))
+            if (AtaDrive *const each = disk(unit))
                 value & kSoftReset ? each->hold_reset() : each->release_reset();
         }
     }
@@ -138,7 +145,7 @@ void IdeChannel::write_control(std::uint8_t value) {
 }
 
 void IdeChannel::interrupt_changed() {
-    const AtaDisk *const drive = selected();
+    const AtaDrive *const drive = selected();
     const bool level = drive && drive->intrq() && !(control_ & kInterruptDisable);
     if (level == irq_level_)
         return;

@@ -2,11 +2,11 @@
 //
 // Register writes go to both drives; the drive that the device register selects is the one that answers and whose
 // interrupt reaches the wire. Nobody answers for an absent device 0; device 0 answers for an absent device 1, with a
-// status of 0 (ATA/ATAPI-7 volume 2, 7.5). It is also the bus ("ide.0") that `-device ide-hd` sits on. Under the
+// status of 0 (ATA/ATAPI-7 volume 2, 7.5). It is also the bus ("ide.0") that `-device ide-hd` and `ide-cd` sit on. Under the
 // machine lock. Source for the bus master: Intel 82371SB (290550-002), 2.6; "Programming Interface for Bus Master IDE
 // Controller", revision 1.0.
 #pragma once
-#include "hw/ide/ata_disk.h"
+#include "hw/ide/ata_drive.h"
 #include "rhea/core/bus.h"
 #include "rhea/core/irq.h"
 #include "rhea/core/memory.h"
@@ -17,7 +17,7 @@
 
 namespace rhea::hw {
 
-class IdeHardDisk;
+class IdeDevice;
 
 class IdeChannel final : public core::Bus, private core::IoHandler, private IdeHost {
 public:
@@ -45,9 +45,10 @@ public:
     void add_bus_master_registers(core::RegisterBank &bank);
 
     util::Result<void> plug(core::Device &device) override;
+    void unplug(core::Device &device) override;
     bool full() const override { return drives_[0] && drives_[1]; }
-    IdeHardDisk *drive(unsigned unit) const { return drives_[unit]; }
-    /// Where a new drive's registers lead; to be called by IdeHardDisk.
+    IdeDevice *drive(unsigned unit) const { return drives_[unit]; }
+    /// Where a new drive's registers lead; to be called by IdeDevice.
     IdeHost &host() { return *this; }
 
     void reset();
@@ -68,10 +69,10 @@ private:
         IdeChannel &channel_;
     };
 
-    AtaDisk *disk(unsigned unit) const;
-    AtaDisk *selected() const { return disk(slave_selected_ ? 1 : 0); }
+    AtaDrive *disk(unsigned unit) const;
+    AtaDrive *selected() const { return disk(slave_selected_ ? 1 : 0); }
     /// Device 0, which answers for an absent device 1.
-    AtaDisk *stand_in() const { return slave_selected_ ? disk(0) : nullptr; }
+    AtaDrive *stand_in() const { return slave_selected_ ? disk(0) : nullptr; }
 
     std::uint64_t io_read(core::hwaddr offset, unsigned size) override;
     void io_write(core::hwaddr offset, std::uint64_t value, unsigned size) override;
@@ -93,7 +94,7 @@ private:
     unsigned number_;
     core::IrqLine irq_;
     Controller &controller_;
-    std::array<IdeHardDisk *, kDrives> drives_{};
+    std::array<IdeDevice *, kDrives> drives_{};
     bool slave_selected_ = false;
     std::uint8_t control_ = 0;
     bool irq_level_ = false;

@@ -68,6 +68,19 @@ struct TaskFile {
         error = ata::kDiagnosticPassed;
     }
 
+    /// The same of a packet device.
+    void set_packet_signature() {
+        set_signature();
+        bytes[0][ata::kLbaMid] = 0x14;
+        bytes[0][ata::kLbaHigh] = 0xeb;
+    }
+    /// Of PACKET: the longest piece by the data port, and (from the drive) that of the present one.
+    std::uint32_t byte_count() const { return bytes[0][ata::kLbaMid] | static_cast<std::uint32_t>(bytes[0][ata::kLbaHigh]) << 8; }
+    void set_byte_count(std::uint32_t count) {
+        bytes[0][ata::kLbaMid] = static_cast<std::uint8_t>(count);
+        bytes[0][ata::kLbaHigh] = static_cast<std::uint8_t>(count >> 8);
+    }
+
     void serialize(core::Archive &archive) {
         archive.bytes("registers", bytes[0]);
         archive.bytes("high_order", bytes[1]);

@@ -26,6 +26,14 @@ class KernelApicBus final : public InterruptMessagePort, public MsiSink, private
     void map(core::MemoryRegion& memory_root);
     bool deliver(const InterruptMessage& message) override;
     void send_msi(std::uint64_t address, std::uint32_t data) override;
+    [[nodiscard]] bool has_descriptors() const override { return true; }
+    int add_descriptor(int fd, std::uint64_t address, std::uint32_t data) override {
+        return kernel_.add_message_descriptor(fd, address, data);
+    }
+    void change_descriptor(int number, std::uint64_t address, std::uint32_t data) override {
+        kernel_.change_message_descriptor(number, address, data);
+    }
+    void remove_descriptor(int number, int fd) override { kernel_.remove_message_descriptor(number, fd); }
 
   private:
     std::uint64_t io_read(core::hwaddr, unsigned) override { return 0xffffffff; }

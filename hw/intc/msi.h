@@ -41,6 +41,12 @@ class MsiSink {
   public:
     virtual ~MsiSink() = default;
     virtual void send_msi(std::uint64_t address, std::uint32_t data) = 0;
+    /// Are there the three below?
+    [[nodiscard]] virtual bool has_descriptors() const { return false; }
+    /// Messages that a write to an eventfd sends, without anybody of ours (core::KernelIrqchip); negative: not here.
+    virtual int add_descriptor(int, std::uint64_t, std::uint32_t) { return -1; }
+    virtual void change_descriptor(int, std::uint64_t, std::uint32_t) {}
+    virtual void remove_descriptor(int, int) {}
 };
 
 /// Told of the end of level-triggered interrupts (an I/O APIC).

@@ -42,11 +42,19 @@ NvmeController::NvmeController(const core::MachineConfig &config, core::Clocks &
     add_bar(0, *bar_, PciBarKind::kMemory64);
 }
 
-NvmeController::~NvmeController() {
-    if (io_) {
-        io_->disk().on_resume = nullptr;
-        io_->disk().on_resize = nullptr;
-    }
+NvmeController::~NvmeController() { let_go_of_disk(); }
+
+void NvmeController::let_go_of_disk() {
+    if (!io_)
+        return;
+    io_->disk().on_resume = nullptr;
+    io_->disk().on_resize = nullptr;
+}
+
+void NvmeController::unrealize() {
+    let_go_of_disk();
+    io_.reset();
+    settings_.release();
 }
 
 std::vector<BootEntry> NvmeController::boot_entries() const {
@@ -73,6 +81,7 @@ util::Result<void> NvmeController::realize() {
     block_shift_ = static_cast<unsigned>(std::countr_zero(settings_.logical_block_size()));
     if (disk.length() >> block_shift_ == 0)
         return util::fail("drive '{}' has {} bytes, less than one block", disk.name(), disk.length());
+    disk.attached_to = path();
     uuid_ = uuid_of(settings_.serial());
     power_on_write_cache_ = disk.write_cache();
     io_ = std::make_unique<DiskIo>(disk, *config_.main_context);

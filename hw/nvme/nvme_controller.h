@@ -28,11 +28,13 @@ public:
     std::vector<BootEntry> boot_entries() const override;
     std::string_view type() const override { return "nvme"; }
     util::Result<void> realize() override;
+    void unrealize() override;
     void reset() override;
     void set_running(bool running) override;
     void serialize(core::Archive &archive) override;
 
 private:
+    void let_go_of_disk();
     using GuestBuffer = virtio::GuestBuffer;
     /// A command for the namespace that is under way.
     struct Request {

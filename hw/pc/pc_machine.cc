@@ -172,6 +172,8 @@ util::Result<void> PcMachine::build_chipset() {
     const bool direct = !config().kernel.empty();
     Piix4Pm::Config pm;
     pm.pm_base = direct ? kPmBase : std::uint16_t{0};
+    pm.removable_slots = [this] { return removable_slots(); };
+    pm.eject_slot = [this](unsigned slot) { slot_ejected(slot); };
     pm_ = &add_device<Piix4Pm>("pci/01.3", clocks(), requests(), router_->line(IrqSource::kSci, 9), io_root(), pm);
     if (auto done = pci_bus_->attach(isa, {1, 0}); !done)
         return done;

@@ -28,6 +28,8 @@ public:
 
     util::Result<void> build(core::Accelerator &accelerator) override;
     bool press_power_button() override;
+    util::Result<void> hot_plug(const core::DeviceOption &option) override;
+    util::Result<void> hot_unplug(std::string_view id) override;
 
 private:
     void build_ram();
@@ -40,6 +42,8 @@ private:
     util::Result<void> build_option_devices();
     util::Result<void> build_ide();
     util::Result<void> build_drives();
+    std::uint32_t removable_slots() const;
+    void slot_ejected(unsigned slot);
     util::Result<void> add_boot_files();
     util::Result<std::vector<std::uint8_t>> boot_order_file() const;
     const IdeHardDisk *ide_disk(unsigned number) const;

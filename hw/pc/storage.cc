@@ -16,7 +16,7 @@ struct DriveDevice {
     std::string_view interface, disk, cdrom; ///< device types; empty: none
 };
 constexpr DriveDevice kDriveDevices[] = {
-    {"ide", "ide-hd", ""},
+    {"ide", "ide-hd", "ide-cd"},
     {"virtio", "virtio-blk-pci", ""},
 };
 
@@ -26,7 +26,7 @@ util::Result<core::DeviceOption> device_for(const core::DriveOption &drive) {
             continue;
         const std::string_view type = drive.cdrom ? known.cdrom : known.disk;
         if (type.empty())
-            return util::fail("drive '{}': CD-ROM drives with if={} are not in this version of Rhea; use -drive if=none,id=cd,media=cdrom,... "
+            return util::fail("drive '{}': there are no CD-ROM drives with if={}; use if=ide (-cdrom), or -drive if=none,id=cd,media=cdrom,... "
                               "-device virtio-scsi-pci -device scsi-cd,drive=cd", drive.id, drive.interface);
         core::DeviceOption option{std::string(type), {{"drive", drive.id}}};
         if (drive.interface == "ide") {
@@ -67,7 +67,7 @@ util::Result<void> PcMachine::build_drives() {
 }
 
 const IdeHardDisk *PcMachine::ide_disk(unsigned number) const {
-    return ide_->channel(number / IdeChannel::kDrives).drive(number % IdeChannel::kDrives);
+    return dynamic_cast<IdeHardDisk *>(ide_->channel(number / IdeChannel::kDrives).drive(number % IdeChannel::kDrives));
 }
 
 } // namespace rhea::hw::pc

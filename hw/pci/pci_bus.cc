@@ -24,6 +24,16 @@ util::Result<void> PciBus::plug(core::Device& device) {
     return {};
 }
 
+void PciBus::unplug(core::Device& device) {
+    const auto at = std::find_if(functions_.begin(), functions_.end(), [&](PciDevice* p) { return p == &device; });
+    if (at == functions_.end()) {
+        return;
+    }
+    PciDevice& gone = **at;
+    gone.detach();
+    *at = nullptr;
+}
+
 util::Result<void> PciBus::attach(PciDevice& device, PciAddress address) {
     if (address.slot >= kSlots || address.function >= kFunctions) {
         return util::fail(

@@ -33,6 +33,7 @@ class PciBus final : public core::Bus {
 
     /// A device of the command line: at its property addr=, else in the first free slot.
     [[nodiscard]] util::Result<void> plug(core::Device& device) override;
+    void unplug(core::Device& device) override;
 
     /// The chipset's PIRQ inputs 0..3. A function's pin p in slot s drives PIRQ (s + p - 2) mod 4
     /// for p = 1..4, as boards with a 440FX are wired and their firmware expects.
@@ -60,6 +61,8 @@ class PciBus final : public core::Bus {
     [[nodiscard]] core::MemoryRegion& io_window() const { return ports_.io; }
     [[nodiscard]] core::AddressSpace& dma_space() const { return ports_.dma; }
     void send_msi(std::uint64_t address, std::uint32_t data);
+    /// Where MSIs go; null: nowhere.
+    [[nodiscard]] MsiSink* msi() const { return ports_.msi; }
 
     /// For PciDevice: its interrupt pin may have changed.
     void interrupt_changed(const PciDevice& device);

@@ -159,6 +159,19 @@ void PciDevice::attach_to(PciBus& bus, PciAddress address) {
     }
 }
 
+/// Off the bus: the pin goes down, the BARs go out of the windows.
+void PciDevice::detach() {
+    set_intx(false);
+    core::AddressSpace::begin_transaction();
+    for (const Bar& bar : bars_) {
+        if (bar.region && bar.region->parent()) {
+            bar.region->parent()->remove(*bar.region);
+        }
+    }
+    core::AddressSpace::commit_transaction();
+    bus_ = nullptr;
+}
+
 /// Is the BAR's range visible? `base` is where.
 bool PciDevice::decodes(const Bar& bar, core::hwaddr& base) const {
     const std::uint16_t command = config_.get16(kCommand);

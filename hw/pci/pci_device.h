@@ -94,6 +94,7 @@ class PciDevice : public core::Device {
 
     void add_properties();
     void attach_to(PciBus& bus, PciAddress address);
+    void detach();
     void place_bars();
     void place_bar(const Bar& bar);
     [[nodiscard]] bool decodes(const Bar& bar, core::hwaddr& base) const;

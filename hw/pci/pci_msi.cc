@@ -127,7 +127,10 @@ PciMsix::PciMsix(PciDevice& device, unsigned vectors, const Place& place)
     config.set32(offset_ + kTable, static_cast<std::uint32_t>(place.table) | place.bar);
     config.set32(offset_ + kPendingBits,
                  static_cast<std::uint32_t>(place.pending_bits) | place.bar);
-    config.on_change(offset_ + kControl, 2, [this] { send_pending(); });
+    config.on_change(offset_ + kControl, 2, [this] {
+        update_descriptors();
+        send_pending();
+    });
 }
 
 bool PciMsix::enabled() const {
@@ -150,8 +153,7 @@ bool PciMsix::notify(unsigned vector) {
     if (masked(entry)) {
         entry.pending = true;
     } else if (device_.bus_master() && device_.attached()) {
-        device_.bus().send_msi(
-            entry.address_low | static_cast<std::uint64_t>(entry.address_high) << 32, entry.data);
+        device_.bus().send_msi(address(entry), entry.data);
     }
     return true;
 }
@@ -189,7 +191,45 @@ void PciMsix::io_write(core::hwaddr offset, std::uint64_t value, unsigned) {
     entries_[index].*member = member == &Entry::address_low ? word & ~3u
                               : member == &Entry::control   ? word & kEntryMasked
                                                             : word;
+    update_descriptor(static_cast<unsigned>(index));
     send_pending();
+}
+
+void PciMsix::set_descriptor(unsigned vector, int fd) {
+    Entry& entry = entries_[vector];
+    if (entry.number >= 0 && fd != entry.fd) {
+        device_.bus().msi()->remove_descriptor(entry.number, entry.fd);
+        entry.number = -1;
+    }
+    entry.fd = fd;
+    update_descriptor(vector);
+}
+
+void PciMsix::update_descriptors() {
+    for (unsigned vector = 0; vector < vectors(); ++vector) {
+        update_descriptor(vector);
+    }
+}
+
+void PciMsix::update_descriptor(unsigned vector) {
+    Entry& entry = entries_[vector];
+    if (entry.fd < 0) {
+        return;
+    }
+    const bool was_direct = direct(vector);
+    MsiSink* const sink = device_.attached() ? device_.bus().msi() : nullptr;
+    const bool wanted = sink && enabled() && !masked(entry) && device_.bus_master();
+    if (wanted && was_direct) {
+        sink->change_descriptor(entry.number, address(entry), entry.data);
+    } else if (wanted) {
+        entry.number = sink->add_descriptor(entry.fd, address(entry), entry.data);
+    } else if (was_direct) {
+        sink->remove_descriptor(entry.number, entry.fd);
+        entry.number = -1;
+    }
+    if (direct(vector) != was_direct && direct_changed_) {
+        direct_changed_(vector);
+    }
 }
 
 std::uint64_t PciMsix::PendingBits::io_read(core::hwaddr offset, unsigned size) {
@@ -204,7 +244,10 @@ std::uint64_t PciMsix::PendingBits::io_read(core::hwaddr offset, unsigned size) 
 }
 
 void PciMsix::reset() {
-    entries_.assign(entries_.size(), Entry());
+    for (Entry& entry : entries_) {
+        entry = {.fd = entry.fd, .number = entry.number};
+    }
+    update_descriptors();
 }
 
 void PciMsix::serialize(core::Archive& archive) {
@@ -237,8 +280,11 @@ void PciMsix::serialize(core::Archive& archive) {
                        .address_high = word(at + 4),
                        .data = word(at + 8),
                        .control = word(at + 12) & kEntryMasked,
-                       .pending = packed[at + 16] != 0};
+                       .pending = packed[at + 16] != 0,
+                       .fd = entries_[i].fd,
+                       .number = entries_[i].number};
     }
+    update_descriptors();
 }
 
 }  // namespace rhea::hw

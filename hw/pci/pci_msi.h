@@ -5,6 +5,7 @@
 // section 6.8.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -48,6 +49,14 @@ class PciMsix final : private core::IoHandler {
     [[nodiscard]] unsigned vectors() const { return static_cast<unsigned>(entries_.size()); }
     bool notify(unsigned vector);
 
+    /// Messages by descriptor (irqfd). From now on vector `vector` has the eventfd `fd`; -1: none any more. While direct() a write to it sends the vector's message; else, and where nothing can be direct, notify() does.
+    void set_descriptor(unsigned vector, int fd);
+    [[nodiscard]] bool direct(unsigned vector) const { return entries_[vector].number >= 0; }
+    /// Told when direct() of a vector has become another.
+    void on_direct_change(std::function<void(unsigned vector)> told) { direct_changed_ = std::move(told); }
+    /// What the device does not tell by itself: the bus master bit has changed.
+    void update_descriptors();
+
     void reset();
     void serialize(core::Archive& archive);
 
@@ -55,6 +64,7 @@ class PciMsix final : private core::IoHandler {
     struct Entry {
         std::uint32_t address_low = 0, address_high = 0, data = 0, control = 1;
         bool pending = false;
+        int fd = -1, number = -1;  ///< of set_descriptor(), and the sink's while a write there sends
     };
     class PendingBits final : public core::IoHandler {
       public:
@@ -71,8 +81,13 @@ class PciMsix final : private core::IoHandler {
     [[nodiscard]] bool masked(const Entry& entry) const;
     [[nodiscard]] std::uint32_t Entry::*field(core::hwaddr offset) const;
     void send_pending();
+    void update_descriptor(unsigned vector);
+    [[nodiscard]] static std::uint64_t address(const Entry& entry) {
+        return entry.address_low | static_cast<std::uint64_t>(entry.address_high) << 32;
+    }
 
     PciDevice& device_;
+    std::function<void(unsigned)> direct_changed_;
     unsigned offset_ = 0;
     std::vector<Entry> entries_;
     PendingBits pending_bits_{*this};

@@ -31,6 +31,14 @@ Piix4Pm::Piix4Pm(core::Clocks& clocks, core::MachineRequests& requests, core::Ir
                  .interrupt_pin = 1}),
       settings_(config),
       pm_(clocks, requests, sci, config.pm),
+      hotplug_({.raise_gpe = [this] { pm_.raise_gpe(PciHotplug::kGpe); },
+                .eject =
+                    [this](unsigned slot) {
+                        if (settings_.eject_slot) {
+                            settings_.eject_slot(slot);
+                        }
+                    },
+                .removable = [this] { return settings_.removable_slots ? settings_.removable_slots() : 0u; }}),
       apm_("piix4-apm", 2),
       apm_region_(core::MemoryRegion::io("piix4-apm", 2, apm_, {.min = 1, .max = 1})) {
     add_config_registers();
@@ -47,6 +55,7 @@ Piix4Pm::Piix4Pm(core::Clocks& clocks, core::MachineRequests& requests, core::Ir
         io_root.add(0, *region, 1);
     }
     io_root.add(settings_.gpe_base, pm_.gpe_region(), 1);
+    io_root.add(PciHotplug::kBase, hotplug_.region(), 1);
     io_root.add(kApmPort, *apm_region_);
     update_mappings();
 }
@@ -98,6 +107,7 @@ void Piix4Pm::update_mappings() {
 void Piix4Pm::reset() {
     pm_.reset();
     smbus_.reset();
+    hotplug_.reset();
     apm_.reset();
     PciDevice::reset();
 }
@@ -106,6 +116,7 @@ void Piix4Pm::serialize(core::Archive& archive) {
     archive.section("pci", 1, [this](core::Archive& a) { PciDevice::serialize(a); });
     archive.section("pm", 1, [this](core::Archive& a) { pm_.serialize(a); });
     archive.section("smbus", 1, [this](core::Archive& a) { smbus_.serialize(a); });
+    archive.section("hotplug", 1, [this](core::Archive& a) { hotplug_.serialize(a); });
     archive.section("apm", 1, [this](core::Archive& a) { apm_.serialize(a); });
 }
 

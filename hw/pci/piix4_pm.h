@@ -5,9 +5,11 @@
 // here. Under the machine lock. Source: 82371AB datasheet (290562-001), chapter 7.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "hw/acpi/acpi_pm.h"
+#include "hw/acpi/pci_hotplug.h"
 #include "hw/pci/pci_device.h"
 #include "hw/pci/piix4_smbus.h"
 #include "rhea/core/register_bank.h"
@@ -25,6 +27,9 @@ class Piix4Pm final : public PciDevice {
         /// FADT's SMI_CMD values, written to port 0xb2.
         std::uint8_t acpi_enable = 0xf1, acpi_disable = 0xf0;
         AcpiPm::Config pm = {};
+        /// Slots that guests may eject, as bits; and what happens when one does. Empty: no slot, nothing.
+        std::function<std::uint32_t()> removable_slots = {};
+        std::function<void(unsigned slot)> eject_slot = {};
     };
 
     /// `sci` is the wire to IRQ 9.
@@ -33,6 +38,7 @@ class Piix4Pm final : public PciDevice {
 
     /// The power button, GPEs.
     [[nodiscard]] AcpiPm& pm() { return pm_; }
+    [[nodiscard]] PciHotplug& hotplug() { return hotplug_; }
 
     [[nodiscard]] std::string_view type() const override { return "PIIX4_PM"; }
     void reset() override;
@@ -45,6 +51,7 @@ class Piix4Pm final : public PciDevice {
     Config settings_;
     AcpiPm pm_;
     Piix4Smbus smbus_;
+    PciHotplug hotplug_;
     core::RegisterBank apm_;
     std::unique_ptr<core::MemoryRegion> apm_region_;
 };

@@ -57,6 +57,12 @@ util::Result<void> ScsiBus::place(ScsiDevice &device) const {
     return {};
 }
 
+void ScsiBus::unplug(core::Device &device) {
+    while_quiet([&] { std::erase_if(devices_, [&device](const ScsiDevice *each) { return each == &device; }); });
+    if (const auto *scsi = dynamic_cast<ScsiDevice *>(&device); scsi && on_unplug)
+        on_unplug(scsi->target(), scsi->lun());
+}
+
 util::Result<void> ScsiBus::plug(core::Device &device) {
     auto *scsi = dynamic_cast<ScsiDevice *>(&device);
     if (!scsi)
@@ -64,7 +70,7 @@ util::Result<void> ScsiBus::plug(core::Device &device) {
     if (auto done = place(*scsi); !done)
         return done;
     scsi->attach_to(*this);
-    devices_.push_back(scsi);
+    while_quiet([&] { devices_.push_back(scsi); });
     if (device.path().empty())
         device.set_path(fmt::format("{}/{}:{}:{}", name(), scsi->channel(), scsi->target(), scsi->lun()));
     return {};

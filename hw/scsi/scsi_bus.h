@@ -1,5 +1,5 @@
-// A SCSI bus: logical units by channel, target and LUN. Filled under the machine lock before the machine first runs; then
-// read by anybody.
+// A SCSI bus: logical units by channel, target and LUN. Changed under the machine lock, while the controller lets nobody read
+// it (while_quiet); else read by anybody.
 #pragma once
 #include <functional>
 #include <vector>
@@ -20,8 +20,14 @@ public:
 
     /// What a controller does with a new unit (its drive's context, an event); before the unit is ready.
     std::function<util::Result<void>(ScsiDevice &)> on_realize;
+    /// A unit is gone: an event.
+    std::function<void(unsigned target, unsigned lun)> on_unplug;
+    /// Runs a change of the bus while no command is on its way. Unset: there never is one.
+    std::function<void(const std::function<void()> &change)> quiet;
+    void while_quiet(const std::function<void()> &change) const { quiet ? quiet(change) : change(); }
 
     util::Result<void> plug(core::Device &device) override;
+    void unplug(core::Device &device) override;
     const std::vector<ScsiDevice *> &devices() const { return devices_; }
     /// Null: there is none.
     ScsiDevice *find(unsigned channel, unsigned target, unsigned lun) const;

@@ -53,6 +53,13 @@ ScsiCdrom::ScsiCdrom(UnitConfig config) : ScsiUnit(as_cdrom(std::move(config))) 
     add(kReadCd, {.handler = handler(&ScsiCdrom::read_cd), .needs_medium = true});
     add(kReadDvdStructure, {.handler = handler(&ScsiCdrom::read_dvd_structure), .needs_medium = true});
     add(kSetCdSpeed, {.handler = &ScsiCdrom::do_nothing});
+    backend().on_eject_request = [this] { request_eject(); };
+}
+
+void ScsiCdrom::medium_changed(bool present) {
+    // Also when one comes right behind another, between two polls of the guest.
+    new_medium_ = present;
+    ScsiUnit::medium_changed(present);
 }
 
 bool ScsiCdrom::is_dvd() const { return blocks() > kMaxCdSectors; }
@@ -150,7 +157,7 @@ block::Task<ScsiResult> ScsiCdrom::get_configuration(const ScsiCommand &command)
     };
     const Feature features[] = {
         {0x0000, true, true, {0, 0x10, static_cast<std::uint8_t>(dvd), 0, 0, 0x08, static_cast<std::uint8_t>(cd), 0}}, // profiles
-        {0x0001, true, true, {0, 0, 0, 1, 0, 0, 0, 0}},            // core: SCSI
+        {0x0001, true, true, {0, 0, 0, config_.physical_interface, 0, 0, 0, 0}}, // core
         {0x0003, true, true, {0x29, 0, 0, 0}},                     // removable medium: tray, ejects, locks
         {0x0010, false, medium, {0, 0, 8, 0, 0, 16, 0, 0}},        // random readable: 2048 bytes, 16 a time
         {0x001e, false, cd, {0, 0, 0, 0}},                         // CD read
@@ -177,7 +184,8 @@ block::Task<ScsiResult> ScsiCdrom::get_event_status(const ScsiCommand &command) 
     if (cdb[4] & 1u << kMediaClass) {
         const bool present = has_medium();
         std::uint8_t event = kNoChange;
-        if (present != std::exchange(seen_medium_, present))
+        const bool is_new = new_medium_.exchange(false) && present;
+        if (present != std::exchange(seen_medium_, present) || is_new)
             event = present ? kNewMedia : kMediaRemoval;
         else if (eject_requested_.exchange(false))
             event = kEjectRequest;
@@ -261,6 +269,9 @@ void ScsiCdrom::serialize(core::Archive &archive) {
     archive.field("eject_requested", requested);
     eject_requested_ = requested;
     archive.field("seen_medium", seen_medium_);
+    bool is_new = new_medium_;
+    archive.field("new_medium", is_new);
+    new_medium_ = is_new;
 }
 
 } // namespace rhea::hw::scsi

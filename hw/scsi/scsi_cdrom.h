@@ -11,6 +11,7 @@ public:
 
     /// The host asks for the medium (`eject` while the guest has locked the tray): an event for the guest.
     void request_eject() { eject_requested_ = true; }
+    void medium_changed(bool present) override;
     void serialize(core::Archive &archive) override;
 
 private:
@@ -29,7 +30,7 @@ private:
     block::Task<ScsiResult> read_dvd_structure(const ScsiCommand &command);
     bool is_dvd() const;
 
-    std::atomic<bool> eject_requested_{false};
+    std::atomic<bool> eject_requested_{false}, new_medium_{false};
     bool seen_medium_ = false; ///< what the last GET EVENT STATUS NOTIFICATION told
 };
 

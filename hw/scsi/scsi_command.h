@@ -90,5 +90,10 @@ struct BlockRange {
     std::uint32_t count = 0;
 };
 BlockRange block_range(std::span<const std::uint8_t> cdb);
+/// Does it read blocks of the medium for the initiator (READ of any length, READ CD with user data)?
+bool reads_blocks(std::span<const std::uint8_t> cdb);
+/// Those blocks; and another range in the same CDB, whose fields it fits.
+BlockRange data_range(std::span<const std::uint8_t> cdb);
+void set_data_range(std::span<std::uint8_t> cdb, const BlockRange &range);
 
 } // namespace rhea::hw::scsi

@@ -19,7 +19,6 @@ ScsiDevice::~ScsiDevice() {
     if (!unit_)
         return;
     backend().on_resize = nullptr;
-    backend().on_medium_change = nullptr;
 }
 
 void ScsiDevice::add_properties() {
@@ -76,17 +75,27 @@ util::Result<void> ScsiDevice::realize() {
     UnitConfig unit = unit_config(**backend);
     if (unit.min_io_size % unit.block_size || unit.opt_io_size % unit.block_size)
         return util::fail("min_io_size and opt_io_size are multiples of the logical block size ({})", unit.block_size);
+    std::unique_ptr<ScsiUnit> made;
     if (kind_ == Kind::kDisk)
-        unit_ = std::make_unique<ScsiDisk>(std::move(unit));
+        made = std::make_unique<ScsiDisk>(std::move(unit));
     else
-        unit_ = std::make_unique<ScsiCdrom>(std::move(unit));
+        made = std::make_unique<ScsiCdrom>(std::move(unit));
+    bus_->while_quiet([&] { unit_ = std::move(made); });
+    (*backend)->attached_to = path();
     (*backend)->on_resize = [this] {
         unit_->attention(sense::kCapacityChanged);
         if (on_capacity_change)
             on_capacity_change();
     };
-    (*backend)->on_medium_change = [this](bool) { unit_->medium_changed(); };
     return bus_->on_realize ? bus_->on_realize(*this) : util::Result<void>{};
+}
+
+void ScsiDevice::unrealize() {
+    if (unit_) {
+        backend().on_resize = nullptr;
+        bus_->while_quiet([this] { unit_.reset(); });
+    }
+    disk_.release();
 }
 
 void ScsiDevice::reset() { unit_->reset(); }

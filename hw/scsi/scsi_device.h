@@ -19,6 +19,7 @@ public:
 
     std::string_view type() const override { return kind_ == Kind::kDisk ? "scsi-hd" : "scsi-cd"; }
     util::Result<void> realize() override;
+    void unrealize() override;
     void reset() override;
     void serialize(core::Archive &archive) override;
 

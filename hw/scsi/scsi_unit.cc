@@ -28,10 +28,17 @@ ScsiUnit::ScsiUnit(UnitConfig config) : config_(std::move(config)) {
     // One initiator: there is nobody to keep out, and nothing to diagnose.
     for (const Opcode opcode : {kReserve6, kRelease6, kReserve10, kRelease10, kSendDiagnostic})
         add(opcode, {.handler = &ScsiUnit::do_nothing});
+    backend().removable = config_.removable;
+    if (config_.removable)
+        backend().on_medium_change = [this](bool present) { medium_changed(present); };
+    set_tray_open(false);
     reset();
 }
 
-ScsiUnit::~ScsiUnit() = default;
+ScsiUnit::~ScsiUnit() {
+    backend().on_medium_change = nullptr;
+    backend().on_eject_request = nullptr;
+}
 
 block::Task<ScsiResult> ScsiUnit::execute(const ScsiCommand &command) {
     const Row &row = rows_[command.opcode()];
@@ -85,21 +92,33 @@ void ScsiUnit::reset(const Sense &sense) {
         attention_ = sense;
         has_attention_ = true;
     }
-    locked_ = false;
+    set_tray_locked(false);
     last_ = sense::kNone;
 }
 
-void ScsiUnit::medium_changed() {
-    tray_open_ = false;
-    attention(sense::kMediumChanged);
+void ScsiUnit::medium_changed(bool present) {
+    set_tray_open(!present);
+    if (present)
+        attention(sense::kMediumChanged);
+}
+
+/// `info block` shows both.
+void ScsiUnit::set_tray_open(bool open) {
+    tray_open_ = open;
+    backend().tray_open = open;
+}
+
+void ScsiUnit::set_tray_locked(bool locked) {
+    locked_ = locked;
+    backend().tray_locked = locked;
 }
 
 void ScsiUnit::serialize(core::Archive &archive) {
     bool open = tray_open_, locked = locked_;
     archive.field("tray_open", open);
     archive.field("locked", locked);
-    tray_open_ = open;
-    locked_ = locked;
+    set_tray_open(open);
+    set_tray_locked(locked);
     const auto each = [&archive](std::string_view name, Sense &sense) {
         std::array<std::uint8_t, 3> bytes{sense.key, sense.code, sense.qualifier};
         archive.bytes(name, bytes);
@@ -221,12 +240,12 @@ block::Task<ScsiResult> ScsiUnit::start_stop_unit(const ScsiCommand &command) {
         co_return check_condition(sense::kInvalidField);
     if (!start && locked_ && !tray_open_)
         co_return check_condition(sense::kRemovalPrevented);
-    tray_open_ = !start;
+    set_tray_open(!start);
     co_return ScsiResult{};
 }
 
 block::Task<ScsiResult> ScsiUnit::prevent_allow(const ScsiCommand &command) {
-    locked_ = (command.cdb[4] & 1) != 0;
+    set_tray_locked((command.cdb[4] & 1) != 0);
     co_return ScsiResult{};
 }
 

@@ -28,6 +28,7 @@ struct UnitConfig {
     std::uint16_t rotation_rate = 0;
     bool removable = false, dpofua = false;
     std::uint8_t version_code = 5; ///< SPC-3
+    std::uint8_t physical_interface = 1; ///< GET CONFIGURATION's core feature: 1 SCSI, 2 ATAPI
     bool command_queueing = true;
     /// The LUNs of its target (REPORT LUNS), as in the first two bytes of an 8-byte LUN.
     std::function<std::vector<std::uint16_t>()> luns = {};
@@ -54,8 +55,8 @@ public:
     void attention(const Sense &sense);
     /// Power on and resets; `sense` is what the initiator is told.
     void reset(const Sense &sense = sense::kPowerOn);
-    /// The drive's medium came or went. Any thread.
-    void medium_changed();
+    /// The drive's medium came (the tray is closed behind it) or went (the tray is open). Any thread.
+    virtual void medium_changed(bool present);
     /// Bytes that the command wants to send (out) or to get (in), as its CDB says; for transports that need buffers.
     struct Transfer {
         std::uint64_t length = 0;
@@ -93,6 +94,8 @@ protected:
     ScsiResult reply(const ScsiCommand &command, std::span<const std::uint8_t> bytes, std::size_t allocation) const;
     /// The result for a request that failed: by the drive's error policy.
     ScsiResult failed(const util::Error &error, bool is_read);
+    void set_tray_open(bool open);
+    void set_tray_locked(bool locked);
     /// Checks the range against the medium.
     ScsiResult check_range(const BlockRange &range) const;
 

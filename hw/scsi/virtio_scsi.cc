@@ -14,7 +14,8 @@ using virtio::bit;
 constexpr std::uint64_t kHotplug = bit(1), kChange = bit(2);
 constexpr unsigned kFixedQueues = 2;
 constexpr unsigned kMaxTarget = 255, kMaxLun = 16383;
-constexpr std::uint32_t kEventParameterChange = 3;
+constexpr std::uint32_t kEventTransportReset = 1, kEventParameterChange = 3;
+constexpr std::uint32_t kReasonRescan = 1, kReasonRemoved = 2;
 
 /// struct virtio_scsi_config (5.6.4).
 struct ScsiConfig {
@@ -68,7 +69,10 @@ util::Result<void> VirtioScsi::realize_device() {
     const bool has_id = id.find('/') == std::string::npos && machine_.find_device(id);
     bus_ = std::make_unique<scsi::ScsiBus>(has_id ? id + ".0" : fmt::format("scsi.{}", others),
                                            scsi::ScsiBus::Limits{.max_target = kMaxTarget, .max_lun = kMaxLun});
+    bus_->set_owner(machine_.find_device(id));
     bus_->on_realize = [this](scsi::ScsiDevice &device) { return add_disk(device); };
+    bus_->on_unplug = [this](unsigned target, unsigned lun) { tell_transport(target, lun, kReasonRemoved); };
+    bus_->quiet = [this](const std::function<void()> &change) { with_data_path_stopped(change); };
     machine_.add_bus(*bus_);
     return {};
 }
@@ -83,7 +87,19 @@ util::Result<void> VirtioScsi::add_disk(scsi::ScsiDevice &device) {
             send_event({kEventParameterChange, device.target(), device.lun(),
                         static_cast<std::uint32_t>(scsi::sense::kCapacityChanged.code | scsi::sense::kCapacityChanged.qualifier << 8)});
     };
+    tell_transport(device.target(), device.lun(), kReasonRescan);
     return {};
+}
+
+/// A driver that is there already learns of units that come and go (5.6.6.3).
+void VirtioScsi::tell_transport(unsigned target, unsigned lun, std::uint32_t reason) {
+    if ((status() & virtio::kStatusDriverOk) && has(kHotplug))
+        send_event({kEventTransportReset, target, lun, reason});
+}
+
+void VirtioScsi::unrealize() {
+    if (bus_)
+        machine_.remove_bus(*bus_);
 }
 
 block::IoContext &VirtioScsi::context() {

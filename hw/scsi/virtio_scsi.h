@@ -24,6 +24,7 @@ public:
 
     void add_properties(core::PropertySet &properties) override;
     unsigned config_size() const override;
+    void unrealize() override;
     std::vector<BootUnit> boot_units() const override;
     scsi::ScsiBus &bus() const { return *bus_; }
 
@@ -55,6 +56,7 @@ private:
     void serialize_device(core::Archive &archive) override;
     block::IoContext &context() override;
     util::Result<void> add_disk(scsi::ScsiDevice &device);
+    void tell_transport(unsigned target, unsigned lun, std::uint32_t reason);
     void send_event(const Event &event);
 
     // The data path's thread.

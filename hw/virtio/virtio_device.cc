@@ -108,6 +108,7 @@ void VirtioDevice::reset() {
         queue.desc = queue.driver = queue.device = 0;
         queue.enabled = false;
         queue.vector = kNoVector;
+        queue.interrupt_fd = -1;
         queue.interrupt_wanted = false;
         std::uint64_t count = 0;
         [[maybe_unused]] const ssize_t got = ::read(queue.notifier, &count, sizeof count); // what a former driver notified
@@ -132,6 +133,7 @@ void VirtioDevice::reset_queue(unsigned index) {
         queue.size = queue.max_size;
         queue.desc = queue.driver = queue.device = 0;
         queue.vector = kNoVector;
+        queue.interrupt_fd = -1;
     });
 }
 
@@ -271,6 +273,11 @@ void VirtioDevice::broken(unsigned queue, const std::string &why) {
 
 /// Nobody waits here: the thread that has the lock may be waiting for this one.
 void VirtioDevice::interrupt(Queue &queue) {
+    if (const int fd = queue.interrupt_fd; fd >= 0) {
+        const std::uint64_t one = 1;
+        [[maybe_unused]] const ssize_t written = ::write(fd, &one, sizeof one);
+        return;
+    }
     queue.interrupt_wanted = true;
     if (core::MachineLock::try_acquire()) {
         do_posted_work();

@@ -44,9 +44,16 @@ struct Queue {
     core::hwaddr desc = 0, driver = 0, device = 0;
     bool enabled = false;
     std::uint16_t vector = kNoVector;
+    /// The legacy layout (2.7.2): descriptors, available ring, and used ring at the next multiple of `align` bytes, a power of two.
+    void set_contiguous(core::hwaddr base, std::uint32_t align) {
+        desc = base;
+        driver = desc + size * 16ull;
+        device = (driver + 4 + size * 2ull + 2 + align - 1) & ~(core::hwaddr{align} - 1);
+    }
     int notifier = -1;          ///< eventfd: the driver notified
     std::unique_ptr<Ring> ring; ///< once the data path has started
     std::atomic<bool> interrupt_wanted{false};
+    std::atomic<int> interrupt_fd{-1}; ///< a write there interrupts the driver, without the machine lock; -1: ask the transport
 };
 
 class VirtioDevice : private DataPath::Client {
@@ -74,6 +81,8 @@ public:
     void reset();
     /// Stops the data path for good; before the device is destroyed.
     void shutdown() { data_path_.stop(); }
+    /// Gives back what realize() claimed, the data path being stopped: the machine lives on without the device.
+    virtual void unrealize() {}
 
     unsigned queue_count() const { return static_cast<unsigned>(queues_.size()); }
     Queue &queue(unsigned index) { return queues_[index]; }

@@ -1,5 +1,8 @@
 #include "hw/virtio/virtio_pci.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
 
@@ -27,10 +30,27 @@ VirtioPci::VirtioPci(const Config &config, const Spaces &spaces, std::unique_ptr
     device_->add_properties(properties_);
 }
 
-VirtioPci::~VirtioPci() {
+VirtioPci::~VirtioPci() { let_go(); }
+
+/// Neither the data path nor anybody's descriptors go on. The bus may be gone by now.
+void VirtioPci::let_go() {
     device_->shutdown();
     for (const Notifier &notifier : notifiers_)
         notifier.space->remove_ioeventfd(notifier.binding);
+    notifiers_.clear();
+    for (const int fd : vector_fds_) {
+        if (fd >= 0)
+            ::close(fd); // whoever waits for it in the kernel notices
+    }
+    vector_fds_.clear();
+}
+
+void VirtioPci::unrealize() {
+    device_->shutdown();
+    for (unsigned vector = 0; vector < vector_fds_.size(); ++vector)
+        msix_->set_descriptor(vector, -1);
+    let_go();
+    device_->unrealize();
 }
 
 void VirtioPci::add_properties() {
@@ -75,6 +95,12 @@ void VirtioPci::add_msix() {
     if (msix_bar_->size() < core::kPageSize)
         msix_bar_->set_size(core::kPageSize);
     msix_ = std::make_unique<PciMsix>(*this, count, PciMsix::Place{.region = *msix_bar_, .bar = kMsixBar, .table = 0, .pending_bits = pending});
+    msix_->on_direct_change([this](unsigned vector) {
+        for (unsigned index = 0; index < device_->queue_count(); ++index) {
+            if (device_->queue(index).vector == vector)
+                update_interrupt_fd(device_->queue(index));
+        }
+    });
     add_bar(kMsixBar, *msix_bar_, PciBarKind::kMemory32);
 }
 
@@ -93,6 +119,8 @@ util::Result<void> VirtioPci::realize() {
     config().on_change(kCommand, 2, [this] {
         device_->set_dma_enabled(bus_master());
         update_notifiers();
+        if (msix_)
+            msix_->update_descriptors();
     });
     config().on_change(kBar0, 24, [this] { update_notifiers(); });
     return PciDevice::realize();
@@ -112,6 +140,29 @@ void VirtioPci::interrupt(std::uint8_t cause, std::uint16_t vector) {
 
 void VirtioPci::queue_interrupt(unsigned queue) { interrupt(kIsrQueue, device_->queue(queue).vector); }
 void VirtioPci::config_interrupt() { interrupt(kIsrConfig, config_vector_); }
+
+/// Interrupts of a queue go by descriptor, without the machine lock, where its vector's message can.
+void VirtioPci::update_interrupt_fd(Queue &queue) {
+    int fd = -1;
+    const bool possible = msix_ && msix_->enabled() && attached() && bus().msi() && bus().msi()->has_descriptors();
+    if (possible && queue.vector < msix_->vectors()) {
+        vector_fds_.resize(msix_->vectors(), -1);
+        int &of_vector = vector_fds_[queue.vector];
+        if (of_vector < 0) {
+            of_vector = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+            if (of_vector >= 0)
+                msix_->set_descriptor(queue.vector, of_vector);
+        }
+        if (of_vector >= 0 && msix_->direct(queue.vector))
+            fd = of_vector;
+    }
+    queue.interrupt_fd = fd;
+}
+
+void VirtioPci::update_interrupt_fds() {
+    for (unsigned index = 0; index < device_->queue_count(); ++index)
+        update_interrupt_fd(device_->queue(index));
+}
 
 /// Reading acknowledges.
 std::uint64_t VirtioPci::read_isr() {
@@ -138,6 +189,7 @@ void VirtioPci::write_status(std::uint8_t status, bool modern) {
         queue_select_ = 0;
     } else {
         device_->set_status(status, modern);
+        update_interrupt_fds();
     }
     update_notifiers();
 }
@@ -225,6 +277,7 @@ void VirtioPci::serialize(core::Archive &archive) {
     if (archive.restoring()) {
         device_->set_dma_enabled(bus_master());
         update_notifiers();
+        update_interrupt_fds();
     }
     internal_change_ = false;
 }

@@ -38,6 +38,7 @@ public:
 
     std::string_view type() const override { return type_; }
     util::Result<void> realize() override;
+    void unrealize() override;
     void reset() override;
     void set_running(bool running) override;
     void serialize(core::Archive &archive) override;
@@ -83,6 +84,9 @@ private:
     void write_status(std::uint8_t status, bool modern);
     void update_notifiers();
     std::vector<Notifier> wanted_notifiers();
+    void let_go();
+    void update_interrupt_fd(Queue &queue);
+    void update_interrupt_fds();
     std::uint64_t read_isr();
     std::uint16_t checked_vector(std::uint64_t vector) const;
     std::uint64_t read_device_config(core::hwaddr offset, unsigned size);
@@ -131,6 +135,7 @@ private:
 
     std::unique_ptr<core::MemoryRegion> msix_bar_;
     std::unique_ptr<PciMsix> msix_;
+    std::vector<int> vector_fds_; ///< eventfds that send a vector's message, where the kernel can; made when MSI-X is first enabled
 };
 
 } // namespace rhea::hw::virtio

@@ -34,10 +34,7 @@ void VirtioPci::add_legacy() {
 }
 
 void VirtioPci::set_legacy_address(Queue &queue, std::uint32_t page) {
-    queue.desc = static_cast<core::hwaddr>(page) << kPageShift;
-    queue.driver = queue.desc + queue.size * 16ull;
-    const core::hwaddr end = queue.driver + 4 + queue.size * 2ull + 2;
-    queue.device = (end + core::kPageSize - 1) & core::kPageMask;
+    queue.set_contiguous(static_cast<core::hwaddr>(page) << kPageShift, core::kPageSize);
 }
 
 void VirtioPci::add_legacy_registers() {
@@ -74,8 +71,10 @@ void VirtioPci::add_legacy_registers() {
     add(20, 2, "config_msix_vector", [this] { return config_vector_; }, [this](std::uint64_t value) { config_vector_ = checked_vector(value); });
     add(22, 2, "queue_msix_vector", [this]() -> std::uint64_t { return selected_queue() ? selected_queue()->vector : kNoVector; },
         [this](std::uint64_t value) {
-            if (Queue *queue = selected_queue())
+            if (Queue *queue = selected_queue()) {
                 queue->vector = checked_vector(value);
+                update_interrupt_fd(*queue);
+            }
         });
 }
 

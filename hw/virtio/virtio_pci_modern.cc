@@ -110,7 +110,10 @@ void VirtioPci::add_queue_registers() {
                 queue.size = static_cast<std::uint16_t>(value);
         });
     add(0x1a, "queue_msix_vector", [](Queue &queue) { return queue.vector; },
-        [this](Queue &queue, std::uint64_t value) { queue.vector = checked_vector(value); });
+        [this](Queue &queue, std::uint64_t value) {
+            queue.vector = checked_vector(value);
+            update_interrupt_fd(queue);
+        });
     add(0x1c, "queue_enable", [](Queue &queue) { return queue.enabled; },
         [this](Queue &, std::uint64_t value) {
             if (value == 1) {

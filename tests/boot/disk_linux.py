@@ -8,7 +8,6 @@ root (an ext4 file system made by the host is the root file system)
 """
 
 import hashlib
-import io
 import os
 import random
 import shutil
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from guest import Emulator, Failure, Skip, material, need_drives, run
+from guest import Emulator, Failure, Skip, disk_guest, material, need_drives, run
 
 SECONDS = 180
 FULL_SECONDS = 1500
@@ -79,17 +78,6 @@ echo from-the-guest >/root/written
 """
 
 
-def archive(files):
-    """A cpio archive (newc) of {name: text}."""
-    out = io.BytesIO()
-    for number, (name, data) in enumerate([*files.items(), ("TRAILER!!!", b"")]):
-        fields = [number, 0o100755 if name != "TRAILER!!!" else 0, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
-        out.write(b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0")
-        out.write(b"\0" * (-out.tell() % 4) + data)
-        out.write(b"\0" * (-out.tell() % 4))
-    return out.getvalue()
-
-
 class Bench:
     """One guest with one disk."""
 
@@ -100,20 +88,13 @@ class Bench:
 
     def guest(self, script, seconds, extra=(), ram="256"):
         """Starts a guest that runs the script and powers off."""
-        material_folder = material("initramfs", "disk-kernel", *extra)
         initrd = os.path.join(self.folder, "initrd")
-        script = script.replace("DISK", self.disk)
-        with open(initrd, "wb") as out:
-            for part in ("initramfs", "disk-modules", *extra):
-                with open(os.path.join(material_folder, part + ".cpio.gz"), "rb") as file:
-                    shutil.copyfileobj(file, out)
-                out.write(b"\0" * (-out.tell() % 4))
-            out.write(archive({"test.sh": script.encode()}))
+        kernel = disk_guest(initrd, script.replace("DISK", self.disk), *extra)
         drive = ["-drive", f"file={self.image},format=raw,if=none,id=d,discard=unmap"] if self.devices else []
         self.seconds = seconds
         return Emulator(self.emulator, "-M", "pc", "-m", ram, "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
                         *(self.options or ["-accel", "tcg", "-cpu", "max"]),
-                        "-kernel", os.path.join(material_folder, "disk-vmlinuz"), "-initrd", initrd,
+                        "-kernel", kernel, "-initrd", initrd,
                         "-append", "console=ttyS0 quiet no_timer_check rhea.run=sh,/test.sh", *drive, *self.devices)
 
 

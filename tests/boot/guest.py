@@ -4,6 +4,7 @@ A test raises Failure (exit code 1, with the console's tail) or Skip (77, the re
 has a bound. The emulator is a child of this process and is ended by its own process id.
 """
 
+import io
 import os
 import pty
 import re
@@ -30,9 +31,9 @@ class Skip(Exception):
 
 class Emulator:
     """A running emulator. Its console is standard input and output: a pipe, or a terminal with
-    terminal=True. Used with `with`, which ends it."""
+    terminal=True. `prepare` is called in the child, in front of the program. Used with `with`, which ends it."""
 
-    def __init__(self, program, *arguments, terminal=False):
+    def __init__(self, program, *arguments, terminal=False, prepare=None):
         self.command = [program, *arguments]
         self.console = ""
         self._searched = 0
@@ -44,7 +45,8 @@ class Emulator:
             os.close(child)
         else:
             self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
-                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                            preexec_fn=prepare)
             self._input = self.process.stdin.fileno()
             self._output = self.process.stdout.fileno()
 
@@ -186,6 +188,29 @@ def material(*names):
         lines = done.stderr.strip().splitlines()
         raise Skip("no guest material: " + " ".join(lines[-2:]))
     return done.stdout.strip().splitlines()[-1]
+
+
+def archive(files):
+    """A cpio archive (newc) of {name: text}."""
+    out = io.BytesIO()
+    for number, (name, data) in enumerate([*files.items(), ("TRAILER!!!", b"")]):
+        fields = [number, 0o100755 if name != "TRAILER!!!" else 0, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
+        out.write(b"070701" + b"".join(b"%08x" % field for field in fields) + name.encode() + b"\0")
+        out.write(b"\0" * (-out.tell() % 4) + data)
+        out.write(b"\0" * (-out.tell() % 4))
+    return out.getvalue()
+
+
+def disk_guest(initrd, script, *extra):
+    """Writes an initrd for Debian's kernel with the drivers of disks, whose rhea.run=sh,/test.sh runs the script; returns the kernel."""
+    folder = material("initramfs", "disk-kernel", *extra)
+    with open(initrd, "wb") as out:
+        for part in ("initramfs", "disk-modules", *extra):
+            with open(os.path.join(folder, part + ".cpio.gz"), "rb") as file:
+                shutil.copyfileobj(file, out)
+            out.write(b"\0" * (-out.tell() % 4))
+        out.write(archive({"test.sh": script.encode()}))
+    return os.path.join(folder, "disk-vmlinuz")
 
 
 def need_kvm():

@@ -54,6 +54,7 @@ private:
     public:
         void request_shutdown(core::ShutdownCause, int) override {}
         void request_reset(core::ShutdownCause) override {}
+        void request_work(std::function<void()>) override {}
     };
 
     static constexpr std::uint64_t kRamSize = 1 << 20, kFrames = 0x10000;

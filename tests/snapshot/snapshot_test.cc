@@ -72,6 +72,7 @@ public:
     core::Vcpu &vcpu() { return *machine->vcpus().front(); }
     void request_shutdown(core::ShutdownCause, int) override { off = true; }
     void request_reset(core::ShutdownCause) override { reset_asked = true; }
+    void request_work(std::function<void()>) override {}
 
     void start() {
         stop_ = false;

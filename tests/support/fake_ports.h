@@ -53,7 +53,16 @@ class FakeRequests final : public core::MachineRequests {
     void request_shutdown(core::ShutdownCause cause, int) override { shutdowns.push_back(cause); }
     void request_reset(core::ShutdownCause cause) override { resets.push_back(cause); }
 
+    void request_work(std::function<void()> work) override { works.push_back(std::move(work)); }
+    /// What the main loop would do now.
+    void run_works() {
+        for (const auto& work : std::exchange(works, {})) {
+            work();
+        }
+    }
+
     std::vector<core::ShutdownCause> shutdowns, resets;
+    std::vector<std::function<void()>> works;
 };
 
 /// An empty space of `size` bytes to place devices in.

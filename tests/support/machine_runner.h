@@ -48,6 +48,7 @@ public:
 
     void request_shutdown(core::ShutdownCause, int status) override;
     void request_reset(core::ShutdownCause) override { reset_asked = true; }
+    void request_work(std::function<void()>) override {}
 
     CapturedConsole console;
     std::unique_ptr<core::Accelerator> accelerator;

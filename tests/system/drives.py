@@ -116,6 +116,47 @@ def check_interfaces(suite, folder):
     suite.refused(["-drive", f"file={disk},format=raw,if=virtio,media=cdrom"], "CD-ROM drives with if=virtio", "scsi-cd")
 
 
+def check_run_time(suite, folder):
+    """Media of a CD-ROM drive, devices that come, drives that go, on a machine that has not started yet."""
+    disk, other = folder / "disk.img", folder / "other.img"
+    talk = Conversation([suite.binary, "-M", "pc", "-S", "-display", "none", "-serial", "null", "-monitor", "stdio", "-nodefaults",
+                         "-cdrom", str(disk), "-device", "virtio-scsi-pci,id=s"])
+    talk.expect(PROMPT)
+    ask(talk, "info block", rf"ide1-cd0 \(#block\d+\): {disk} \(raw, read-only\)\r\n    Attached to:      ide.1/0\r\n"
+        r"    Removable device: not locked, tray closed")
+    ask(talk, "eject ide1-cd0")
+    ask(talk, "info block", r"ide1-cd0: \[not inserted\]\r\n(.*\r\n)    Removable device: not locked, tray open")
+    ask(talk, f"change ide1-cd0 {other} raw")
+    ask(talk, "info block", rf"{other} \(raw, read-only\)(.*\r\n)+    Removable device: not locked, tray closed")
+    for number, driver in enumerate(("virtio-blk-pci", "nvme,serial=n", "scsi-hd,bus=s.0")):
+        ask(talk, f"drive_add 0 file={disk},if=none,id=d{number},format=raw,file.locking=off,readonly=on", "OK")
+        ask(talk, f"device_add {driver},drive=d{number},id=dev{number}")
+        ask(talk, "info qtree", f'id "dev{number}"')
+        ask(talk, f"info block d{number}", f"Attached to:      dev{number}")
+    ask(talk, "device_add virtio-blk-pci,drive=d0,id=again", "in use by another device")
+    ask(talk, "device_add virtio-blk-pci,drive=d1,id=dev0", "there is a device 'dev0' already")
+    ask(talk, "device_add nosuch", "not a device of this version")
+    ask(talk, "device_add isa-debug-exit", "cannot be plugged")
+    ask(talk, "device_add virtio-blk-pci,drive=d0,bootindex=1", "boot order is fixed")
+    ask(talk, "device_add nvme,help", "mdts=<")
+    ask(talk, "device_del dev2")
+    ask(talk, "info block d2", "there is no drive 'd2'")
+    ask(talk, "device_del dev0")
+    ask(talk, "device_del dev0", "in the process of unplug")
+    ask(talk, "device_del pci/01.3", "is part of the machine")
+    ask(talk, "device_del ide.1/0", "cannot be unplugged")
+    ask(talk, "drive_del d1")
+    ask(talk, "info block d1", "there is no drive 'd1'")
+    ask(talk, "system_reset")
+    # What the guest was asked for goes with a reset.
+    for _ in range(500):
+        if "Attached" not in ask(talk, "info block d0", r"there is no drive 'd0'|Attached to")[0]:
+            break
+    ask(talk, "info block d0", "there is no drive 'd0'")
+    talk.send("quit\n")
+    suite.check(talk.wait() == 0, "quit after devices came and went")
+
+
 def check_nothing_is_made_without_disks(suite, folder):
     """No thread, no epoll descriptor, no ring for drives when there are none."""
     talk = Conversation([suite.binary, "-M", "none", "-monitor", "stdio"])
@@ -139,6 +180,7 @@ def main():
         check_refusals(suite, folder)
         check_overlays(suite, folder)
         check_interfaces(suite, folder)
+        check_run_time(suite, folder)
         check_monitor(suite, folder)
         check_nothing_is_made_without_disks(suite, folder)
     suite.finish()

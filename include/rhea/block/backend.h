@@ -64,6 +64,8 @@ public:
 
     // ---- errors: what the device does about one ------------------------------------------------------------------
     void set_error_actions(ErrorAction on_read, ErrorAction on_write);
+    ErrorAction on_read_error() const { return on_read_error_; }
+    ErrorAction on_write_error() const { return on_write_error_; }
     /// What to do about this error now; kStop also asks the machine to stop (on_stop), and the device keeps the request
     /// and submits it again when resumed().
     ErrorAction error_action(bool is_read, int error_code);
@@ -77,8 +79,9 @@ public:
     std::function<void()> on_resize;
     std::function<void()> on_eject_request;                ///< `eject` of a locked medium: the guest is asked
 
-    // ---- removable media: set by the device, under the machine lock ------------------------------------------------
-    bool removable = false, tray_open = false, tray_locked = false;
+    // ---- removable media: set by the device ------------------------------------------------------------------------
+    bool removable = false;
+    std::atomic<bool> tray_open{false}, tray_locked{false}; ///< by the guest's commands, in the context's thread
     std::string attached_to;                               ///< the device's path, for `info block`
 
     unsigned in_flight() const { return in_flight_.load(std::memory_order_relaxed); }

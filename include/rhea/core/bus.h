@@ -24,16 +24,22 @@ public:
 
     const std::string &name() const { return name_; }
     std::string_view kind() const { return kind_; }
+    /// The controller that made the bus; null: the machine did.
+    const Device *owner() const { return owner_; }
+    void set_owner(const Device *owner) { owner_ = owner; }
 
     /// Gives `device`, whose properties are set and which is not realized yet, the place that they ask for (addr=, unit=,
     /// scsi-id=) or a free one, and names that place with set_path() when the device has no path.
     virtual util::Result<void> plug(Device &device) = 0;
+    /// Takes `device`, which plug() gave its place, off the bus; before it is destroyed while the machine lives on.
+    virtual void unplug(Device &device) = 0;
     /// No place is left.
     virtual bool full() const { return false; }
 
 private:
     std::string name_;
     std::string_view kind_;
+    const Device *owner_ = nullptr;
 };
 
 } // namespace rhea::core

@@ -16,6 +16,7 @@
 
 namespace rhea::core {
 
+class Bus;
 class Machine;
 
 class Device {
@@ -31,9 +32,16 @@ public:
     void set_path(std::string path) { path_ = std::move(path); }
 
     PropertySet &properties() { return properties_; }
+    const PropertySet &properties() const { return properties_; }
+    /// The core::Bus that it is plugged into; null: wired by its machine.
+    Bus *parent_bus() const { return parent_bus_; }
+    void set_parent_bus(Bus *bus) { parent_bus_ = bus; }
 
-    /// Checks the properties and connects the device; called once, before the machine first runs.
+    /// Checks the properties and connects the device; called once, before the guest can see it.
     virtual util::Result<void> realize() { return {}; }
+    /// A realized device is taken out of a machine that lives on (device_del): ends what is under way and gives back what
+    /// realize() claimed (drives); also after a realize() that failed. The destructor comes next. Main thread, under the machine lock, no vCPU runs.
+    virtual void unrealize() {}
     /// Back to power-on state. Keeps properties and connections.
     virtual void reset() {}
     /// The machine goes on or stops (also for the time that its state is saved); at first it is stopped. A device that
@@ -50,6 +58,7 @@ protected:
 
 private:
     std::string path_;
+    Bus *parent_bus_ = nullptr;
 };
 
 /// A device type that `-device` can make. Types are listed in explicit tables (hw/<kind>/types.cc),

@@ -62,6 +62,11 @@ public:
 
     /// A message of an MSI-capable device or an I/O APIC; false: no local APIC took it.
     virtual bool send_msi(std::uint64_t address, std::uint32_t data) = 0;
+    /// Descriptors that send messages (KVM_IRQFD): from now on a write to the eventfd `fd` sends this one, with nobody of ours in
+    /// between. The result is a number for the other two calls; negative: the kernel has no room, or cannot.
+    virtual int add_message_descriptor(int fd, std::uint64_t address, std::uint32_t data) = 0;
+    virtual void change_message_descriptor(int number, std::uint64_t address, std::uint32_t data) = 0;
+    virtual void remove_message_descriptor(int number, int fd) = 0;
     /// local_apics_only(): what I/O APIC pin `pin` would send now, so that EOIs of its vector are reported.
     virtual void set_pin_route(unsigned pin, std::uint64_t address, std::uint32_t data) = 0;
     /// Told of those EOIs, under the machine lock.

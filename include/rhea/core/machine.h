@@ -98,6 +98,8 @@ public:
     virtual ~MachineRequests() = default;
     virtual void request_shutdown(ShutdownCause cause, int exit_status = 0) = 0;
     virtual void request_reset(ShutdownCause cause) = 0;
+    /// Runs `work` soon in the main thread, under the machine lock, while no vCPU is in guest code.
+    virtual void request_work(std::function<void()> work) = 0;
 };
 
 class Machine {
@@ -113,6 +115,11 @@ public:
 
     /// `system_powerdown`: the power button. False: this machine has none. Under the machine lock.
     virtual bool press_power_button() { return false; }
+
+    /// device_add: a device for a machine that the guest may be using already. Main thread, under the machine lock, no vCPU runs.
+    virtual util::Result<void> hot_plug(const DeviceOption &option);
+    /// device_del: takes a device away, or asks the guest to let it go (it does in its own time). As hot_plug().
+    virtual util::Result<void> hot_unplug(std::string_view id);
 
     const MachineConfig &config() const { return config_; }
     AddressSpace &memory() { return *memory_; }
@@ -137,9 +144,16 @@ public:
         return reference;
     }
     void add_device(std::string path, std::unique_ptr<Device> device);
-    const Device *find_device(std::string_view path) const; ///< null: none
+    Device *find_device(std::string_view path) const; ///< null: none
+    /// A device that was added and realized while the machine lives begins: power-on state, running if the machine does.
+    void start_device(Device &device);
+    /// Unrealizes a device, takes it off its bus and destroys it, those on its own buses first. Main thread, under the machine
+    /// lock, no vCPU runs.
+    void remove_device(Device &device);
     /// `bus` must outlive its last use here; the device that owns it belongs to this machine.
     void add_bus(Bus &bus) { buses_.push_back(&bus); }
+    /// A device that is unrealized takes its bus away; no device is left on it.
+    void remove_bus(Bus &bus) { std::erase(buses_, &bus); }
     const std::vector<Bus *> &buses() const { return buses_; }
     /// The bus of that kind by name, or (no name) the first with room; the sentence names what there is.
     util::Result<Bus *> find_bus(std::string_view kind, std::string_view name) const;

@@ -53,6 +53,11 @@ class Host {
 
     virtual std::string version() const = 0;
 
+    /// device_add: `text` as behind -device; returns what is to be shown (its help).
+    virtual util::Result<std::string> add_device(const std::string&) { return util::fail("there is no machine here"); }
+    /// device_del: takes it away, or asks the guest to let it go.
+    virtual util::Result<void> remove_device(const std::string& id) { return util::fail("there is no device '{}'", id); }
+
     // ---- drives: those of a machine without disks, unless a host says otherwise ------------------
     virtual std::vector<block::BlockBackend*> drives() { return {}; }
     virtual util::Result<block::BlockBackend*> find_drive(const std::string& id) { return no_drive(id); }

@@ -69,5 +69,69 @@ TEST(IdeFuzz, Controller) {
     test::expect_state_round_trip(*rig.controller, *other.controller);
 }
 
+/// A packet that a driver might send, or nearly.
+void packet(IdeRig& rig, FuzzRandom& random) {
+    static constexpr std::uint8_t kOpcodes[] = {0x00, 0x03, 0x12, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x2f, 0x43, 0x46, 0x4a,
+                                                0x51, 0x55, 0x5a, 0xa0, 0xa8, 0xad, 0xbd, 0xbe};
+    rig.out(ata::kDevice, 0xa0);
+    rig.out(ata::kError, static_cast<std::uint8_t>(random() % 8 ? random() % 2 : random()));
+    rig.out(ata::kLbaMid, static_cast<std::uint8_t>(random()));
+    rig.out(ata::kLbaHigh, static_cast<std::uint8_t>(random() % 3 ? 8 : random()));
+    rig.out(ata::kStatus, random() % 32 ? ata::kPacket : static_cast<std::uint8_t>(random() % 2 ? ata::kIdentifyPacketDevice : ata::kDeviceReset));
+    std::uint8_t cdb[12];
+    for (std::uint8_t& byte : cdb) {
+        byte = static_cast<std::uint8_t>(random() % 4 ? random() % 4 : random());
+    }
+    cdb[0] = random() % 16 ? kOpcodes[random() % std::size(kOpcodes)] : static_cast<std::uint8_t>(random());
+    for (unsigned i = 0; i < 12; i += 2) {
+        rig.io.store(0x1f0, cdb[i] | cdb[i + 1] << 8, 2);
+    }
+}
+
+TEST(IdeFuzz, CdromDrive) {
+    IdeRig rig(true), other(true);
+    for (IdeRig* each : {&rig, &other}) {
+        each->add_drive("cd", 256 * 2048).fault = [n = 0u](std::size_t, const auto&) mutable { return ++n % 50 == 0 ? EIO : 0; };
+        ASSERT_TRUE(each->add_device<IdeCdrom>(0, "cd"));
+    }
+    block::BlockBackend& drive = *rig.drives.at("cd");
+    const auto settle_once = [&rig] {
+        rig.context.run([](block::IoContext& where) -> block::Task<void> { co_await where.schedule(); }(rig.context));
+    };
+    test::hammer("atapi", {{rig.io.space, 0x1f0, 8}, {rig.io.space, 0x1f0, 2}, {rig.io.space, 0x3f6, 1}, {rig.io.space, IdeRig::kBusMaster, 8}},
+                 [&](FuzzRandom& random) {
+                     switch (random() % 16) {
+                         case 0:
+                             packet(rig, random);
+                             break;
+                         case 1:
+                             rig.prd(0x1000 + random() % 8 * 8, static_cast<std::uint32_t>(random() % 0x110000),
+                                     static_cast<std::uint32_t>(random() % 8192), random() % 4 == 0);
+                             rig.io.store(IdeRig::kBusMaster + 4, 0x1000, 4);
+                             rig.io.store(IdeRig::kBusMaster, random() % 2 ? 9 : 1);
+                             break;
+                         case 2:
+                             for (unsigned i = random() % 2048; i > 0; --i) {
+                                 random() % 8 ? void(rig.io.load(0x1f0, 2)) : rig.io.store(0x1f0, random(), 2);
+                             }
+                             break;
+                         case 3:
+                             settle_once();
+                             break;
+                         case 4:
+                             if (random() % 64 == 0) {
+                                 rig.disks[0]->reset();
+                             } else if (random() % 64 == 0) {
+                                 drive.on_medium_change(random() % 2 == 0);
+                             }
+                             break;
+                         default:
+                             break;
+                     }
+                 });
+    rig.settle();
+    test::expect_state_round_trip(*rig.disks[0], *other.disks[0]);
+}
+
 }  // namespace
 }  // namespace rhea::hw

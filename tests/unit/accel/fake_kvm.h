@@ -89,6 +89,7 @@ class FakeRequests final : public core::MachineRequests {
 public:
     void request_shutdown(core::ShutdownCause cause, int) override { shutdown = cause; }
     void request_reset(core::ShutdownCause cause) override { reset = cause; }
+    void request_work(std::function<void()>) override {}
     core::ShutdownCause shutdown = core::ShutdownCause::kNone, reset = core::ShutdownCause::kNone;
 };
 

@@ -23,6 +23,7 @@ class NoRequests final : public core::MachineRequests {
 public:
     void request_shutdown(core::ShutdownCause, int) override {}
     void request_reset(core::ShutdownCause) override {}
+    void request_work(std::function<void()>) override {}
 };
 
 class CountedPorts final : public core::IoHandler {
@@ -174,9 +175,9 @@ TEST_F(KvmVmTest, AnIoeventfdOfMemory) {
     EXPECT_EQ(exits(KVM_EXIT_MMIO), 0u);
 }
 
-TEST_F(KvmVmTest, AnIrqfdInterruptsTheGuestWithoutAnExit) {
-    // The guest counts IRQ 5 at 0x7000 and tells of each by a write to port 0x500, which is an ioeventfd.
-    build(KernelIrqchip::kOn, {
+/// A guest that counts interrupts 0x25 at 0x7000 and tells of each by a write to port 0x500; the first write says that it is ready.
+std::vector<std::uint8_t> counting_guest() {
+    std::vector<std::uint8_t> code{
         0x31, 0xc0,                               // xor %ax,%ax
         0x8e, 0xd8, 0x8e, 0xd0,                   // mov %ax,%ds; mov %ax,%ss
         0xbc, 0x00, 0x60,                         // mov $0x6000,%sp
@@ -191,9 +192,15 @@ TEST_F(KvmVmTest, AnIrqfdInterruptsTheGuestWithoutAnExit) {
         0xfb, 0xf4, 0xeb, 0xfd,                   // 1: sti; hlt; jmp 1b + 1
         0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
         // 0x50: incw (0x7000); EOI; mov $0x500,%dx; out %al,%dx; iret
-    });
+    };
     static constexpr std::uint8_t kHandler[] = {0xff, 0x06, 0x00, 0x70, 0xb0, 0x20, 0xe6, 0x20, 0xba, 0x00, 0x05, 0xee, 0xcf};
-    std::memcpy(rom_.host() + 0x50, kHandler, sizeof kHandler);
+    code.resize(0x50);
+    code.insert(code.end(), std::begin(kHandler), std::end(kHandler));
+    return code;
+}
+
+TEST_F(KvmVmTest, AnIrqfdInterruptsTheGuestWithoutAnExit) {
+    build(KernelIrqchip::kOn, counting_guest()); // port 0x500 is an ioeventfd, IRQ 5 an irqfd
     EventFd from_guest, to_guest;
     bind(*io_, from_guest, 0x500);
     ASSERT_TRUE(vm_->bind_irqfd(to_guest.fd(), 5, false));
@@ -209,6 +216,41 @@ TEST_F(KvmVmTest, AnIrqfdInterruptsTheGuestWithoutAnExit) {
     EXPECT_LT(stop(), 30s) << "a vCPU that is halted in the kernel";
     EXPECT_TRUE(std::holds_alternative<core::vcpu_exit::Interrupted>(last_));
     ASSERT_TRUE(vm_->bind_irqfd(to_guest.fd(), 5, true));
+}
+
+TEST_F(KvmVmTest, AMessageByDescriptorInterruptsTheGuestWithoutAnExit) {
+    build(KernelIrqchip::kOn, counting_guest());
+    core::KernelIrqchip &chips = *vm_->chips();
+    core::LocalApicState apic = chips.local_apic(0);
+    apic.registers[0x0f] = 0x1ff; // software enable
+    chips.set_local_apic(0, apic);
+    const std::uint8_t vector_35[] = {0x50, 0x00, 0x00, 0xf0};
+    std::memcpy(ram_.host() + 0x35 * 4, vector_35, sizeof vector_35);
+    EventFd from_guest, to_guest, other;
+    bind(*io_, from_guest, 0x500);
+    const int number = chips.add_message_descriptor(to_guest.fd(), 0xfee00000, 0x25);
+    ASSERT_GE(number, 0);
+    const int second = chips.add_message_descriptor(other.fd(), 0xfee00000, 0x26);
+    EXPECT_NE(second, number);
+    start();
+    ASSERT_EQ(from_guest.wait(), 1u) << "the guest is not ready";
+    to_guest.signal();
+    ASSERT_EQ(from_guest.wait(), 1u);
+    EXPECT_EQ(ram_.host()[0x7000], 1);
+    // Nobody tells the local APIC of the end: what comes now has to have a higher priority.
+    chips.change_message_descriptor(number, 0xfee00000, 0x35);
+    to_guest.signal();
+    ASSERT_EQ(from_guest.wait(), 1u);
+    EXPECT_EQ(ram_.host()[0x7000], 2);
+    chips.remove_message_descriptor(number, to_guest.fd());
+    to_guest.signal();
+    EXPECT_EQ(to_guest.wait(), 1u) << "the kernel takes it no more";
+    EXPECT_EQ(chips.add_message_descriptor(to_guest.fd(), 0xfee00000, 0x45), number) << "a number that is free";
+    EXPECT_EQ(exits(KVM_EXIT_IO), 0u);
+    stop();
+    chips.remove_message_descriptor(number, to_guest.fd());
+    chips.remove_message_descriptor(second, other.fd());
+    unbind(*io_, from_guest, 0x500);
 }
 
 TEST_F(KvmVmTest, ASpinningGuestStopsSoonEachTime) {

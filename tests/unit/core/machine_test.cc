@@ -9,6 +9,7 @@ namespace {
 struct NoRequests final : MachineRequests {
     void request_shutdown(ShutdownCause, int) override {}
     void request_reset(ShutdownCause) override {}
+    void request_work(std::function<void()>) override {}
 };
 
 class Box final : public Device, private IoHandler {
@@ -25,6 +26,7 @@ class Box final : public Device, private IoHandler {
         }
         return {};
     }
+    void unrealize() override { trace_ += "u"; }
     void reset() override { trace_ += path(); }
     void set_running(bool running) override { trace_ += running ? "+" : "-"; }
     void serialize(Archive& archive) override {
@@ -112,6 +114,8 @@ class Shelf final : public Bus {
     Shelf(std::string name, std::string_view kind, bool is_full = false)
         : Bus(std::move(name), kind), is_full_(is_full) {}
     util::Result<void> plug(Device&) override { return {}; }
+    void unplug(Device& device) override { unplugged += device.path(); }
+    std::string unplugged;
     bool full() const override { return is_full_; }
 
   private:
@@ -134,6 +138,33 @@ TEST(Machine, BusesAreFoundByKindAndName) {
     EXPECT_NE(sentence("IDE", "ide.7").find("ide.0, ide.1"), std::string::npos);
     EXPECT_NE(sentence("IDE", "pci.0").find("takes PCI devices"), std::string::npos);
     EXPECT_NE(sentence("SCSI", "").find("no SCSI bus"), std::string::npos);
+}
+
+TEST(Machine, DevicesThatAreTakenOut) {
+    NoRequests requests;
+    TestMachine machine(requests, kRam);
+    Shelf shelf("pci.0", "PCI"), inner("scsi.0", "SCSI");
+    Box& stays = machine.add_device<Box>("a", machine, machine.trace);
+    Box& controller = machine.add_device<Box>("b", machine, machine.trace);
+    Box& disk = machine.add_device<Box>("c", machine, machine.trace);
+    controller.set_parent_bus(&shelf);
+    inner.set_owner(&controller);
+    disk.set_parent_bus(&inner);
+    ASSERT_TRUE(machine.realize_devices());
+    machine.set_running(true);
+    machine.trace.clear();
+    machine.remove_device(controller);
+    EXPECT_EQ(machine.trace, "-u-u") << "each stops, then gives back what it has";
+    EXPECT_EQ(inner.unplugged + shelf.unplugged, "cb") << "what sits on its bus goes first";
+    ASSERT_EQ(machine.devices().size(), 1u);
+    EXPECT_EQ(machine.devices()[0].get(), &stays);
+    machine.trace.clear();
+    Box& late = machine.add_device<Box>("d", machine, machine.trace);
+    ASSERT_TRUE(machine.realize_devices());
+    machine.start_device(late);
+    EXPECT_EQ(machine.trace, "d+");
+    EXPECT_FALSE(machine.hot_plug({"box", {}}));
+    EXPECT_FALSE(machine.hot_unplug("d"));
 }
 
 TEST(Machine, BlocksAreFoundByRamAddress) {

@@ -23,6 +23,7 @@ class NoRequests final : public core::MachineRequests {
   public:
     void request_shutdown(core::ShutdownCause, int) override {}
     void request_reset(core::ShutdownCause) override {}
+    void request_work(std::function<void()>) override {}
 };
 
 class FakeHost final : public Host {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "hw/ide/ide_cdrom.h"
 #include "hw/ide/ide_hard_disk.h"
 #include "hw/ide/piix3_ide.h"
 #include "hw/pci/pci_bus.h"
@@ -54,7 +55,12 @@ class IdeRig {
     }
     util::Result<hw::IdeHardDisk*> add_disk(unsigned channel, const std::string& id,
                                             std::vector<std::pair<std::string, std::string>> properties = {}) {
-        auto disk = std::make_unique<hw::IdeHardDisk>(config);
+        return add_device<hw::IdeHardDisk>(channel, id, std::move(properties));
+    }
+    template <typename T>
+    util::Result<T*> add_device(unsigned channel, const std::string& id, std::vector<std::pair<std::string, std::string>> properties = {}) {
+        auto disk = std::make_unique<T>(config);
+        T& made = *disk;
         properties.emplace_back("drive", id);
         for (const auto& [key, value] : properties) {
             if (auto done = disk->properties().set(key, value); !done) {
@@ -68,7 +74,7 @@ class IdeRig {
         if (auto done = disks.back()->realize(); !done) {
             return util::fail(done.error());
         }
-        return disks.back().get();
+        return &made;
     }
 
     /// Lets the block layer and the main loop do what they have to.
@@ -169,7 +175,7 @@ class IdeRig {
     hw::PciBus bus{{*window, *io.root, memory.space, nullptr}};
     std::unique_ptr<hw::Piix3Ide> controller =
         std::make_unique<hw::Piix3Ide>(std::array{irq.line(14), irq.line(15)}, *io.root);
-    std::vector<std::unique_ptr<hw::IdeHardDisk>> disks;
+    std::vector<std::unique_ptr<hw::IdeDevice>> disks;
 };
 
 }  // namespace rhea::test

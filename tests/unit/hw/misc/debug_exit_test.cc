@@ -13,6 +13,7 @@ struct Requests final : core::MachineRequests {
         status = exit_status;
     }
     void request_reset(core::ShutdownCause) override {}
+    void request_work(std::function<void()>) override {}
 };
 
 class DebugExitTest : public ::testing::Test {

@@ -239,7 +239,7 @@ TEST_F(CdromTest, AnEmptyDrive) {
     EXPECT_EQ(run({kGetConfiguration, 0, 0, 0, 0, 0, 0, 0, 255, 0}, 255).status, kGood);
     EXPECT_EQ(be(6, 2), 0u) << "no profile";
     ASSERT_TRUE(drive.backend.set_node(drive.node));
-    unit->medium_changed();
+    unit->medium_changed(true);
     EXPECT_EQ(run({kTestUnitReady}).sense, sense::kMediumChanged);
     EXPECT_EQ(run({kTestUnitReady}).status, kGood);
     run({kGetEventStatus, 1, 0, 0, 0x10, 0, 0, 0, 8, 0}, 8);

@@ -187,6 +187,50 @@ TEST_F(VirtioScsiTest, EventsOfResizedUnits) {
     EXPECT_TRUE(bench->ram.get<std::uint32_t>(kBuffer) & 0x80000000);
 }
 
+TEST_F(VirtioScsiTest, UnitsComeAndGoWhileTheDriverIsThere) {
+    test::MemoryDrive third("c", 1 << 20);
+    bool released = false;
+    core::MachineConfig config = machine->config();
+    config.claim_drive = [&third](std::string_view) -> util::Result<block::BlockBackend*> { return &third.backend; };
+    config.release_drive = [&released](block::BlockBackend&) { released = true; };
+    ScsiDevice late(ScsiDevice::Kind::kDisk, config);
+    ASSERT_TRUE(late.properties().set("drive", "c") && late.properties().set("scsi-id", "5") && late.properties().set("lun", "1"));
+    bench->submit(1, {{kBuffer, 16, true}});
+    {
+        const core::MachineLockGuard lock;
+        ASSERT_TRUE(device->bus().plug(late));
+        ASSERT_TRUE(late.realize());
+    }
+    ASSERT_TRUE(bench->wait_used(1));
+    EXPECT_EQ(bench->ram.get<std::uint32_t>(kBuffer), 1u) << "transport reset";
+    EXPECT_EQ(bench->ram.get<std::uint32_t>(kBuffer + 4), 0x01000501u);
+    EXPECT_EQ(bench->ram.get<std::uint32_t>(kBuffer + 12), 1u) << "rescan";
+    command(5, 1, {0x00});
+    EXPECT_EQ(command(5, 1, {0x00}), 0);
+    EXPECT_EQ(status, 0);
+    bench->submit(1, {{kBuffer, 16, true}});
+    {
+        const core::MachineLockGuard lock;
+        late.unrealize();
+        device->bus().unplug(late);
+    }
+    EXPECT_TRUE(released);
+    ASSERT_TRUE(bench->wait_used(1));
+    EXPECT_EQ(bench->ram.get<std::uint32_t>(kBuffer + 4), 0x01000501u);
+    EXPECT_EQ(bench->ram.get<std::uint32_t>(kBuffer + 12), 2u) << "removed";
+    EXPECT_EQ(command(5, 1, {0x00}), 3) << "no such target";
+}
+
+TEST_F(VirtioScsiTest, OneErrorPolicyLeavesTheOtherAsItIs) {
+    first.backend.set_error_actions(block::ErrorAction::kIgnore, block::ErrorAction::kStop);
+    add("a", {{"rerror", "report"}});
+    EXPECT_EQ(first.backend.on_read_error(), block::ErrorAction::kReport);
+    EXPECT_EQ(first.backend.on_write_error(), block::ErrorAction::kStop);
+    add("a", {{"werror", "enospc"}});
+    EXPECT_EQ(first.backend.on_read_error(), block::ErrorAction::kReport);
+    EXPECT_EQ(first.backend.on_write_error(), block::ErrorAction::kEnospc);
+}
+
 TEST_F(VirtioScsiTest, NonsenseBreaksTheDevice) {
     bench->submit(2, {{kRequest, 8, false}, {kResponse, 4, true}});
     EXPECT_TRUE(bench->needs_reset());

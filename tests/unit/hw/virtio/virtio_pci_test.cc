@@ -2,51 +2,54 @@
 #include "hw/virtio/virtio_pci.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "hw/pci/pci_bus.h"
 #include "tests/support/fake_ports.h"
 #include "tests/support/virtio_bench.h"
+#include "tests/support/virtio_echo.h"
 
 namespace rhea::hw::virtio {
 namespace {
 
+using test::EchoDevice;
 using test::eventually;
-
-/// Answers each request with its first byte, as often as it has room for.
-class EchoDevice final : public VirtioDevice {
-  public:
-    explicit EchoDevice(block::IoContext& context) : VirtioDevice(kDeviceBlock, "echo"), context_(context) {}
-    unsigned config_size() const override { return 12; }
-    std::uint64_t device_features() const override { return bit(5); }
-    util::Result<void> realize_device() override {
-        add_queue(64);
-        add_queue(64);
-        return {};
-    }
-    void fill_config(std::span<std::uint8_t> to) override { std::ranges::copy(config, to.begin()); }
-    void config_written(std::span<const std::uint8_t> bytes, unsigned, unsigned) override {
-        std::ranges::copy(bytes, config.begin());
-    }
-    block::IoContext& context() override { return context_; }
-    void handle(unsigned queue, Element* element) override {
-        std::uint8_t byte = 0;
-        element->out.read(0, &byte, 1);
-        const std::vector<std::uint8_t> reply(element->in.size(), byte);
-        element->in.write(0, reply.data(), reply.size());
-        complete(queue, element, static_cast<std::uint32_t>(reply.size()));
-    }
-    void change() { config_changed(); }
-    std::vector<BootUnit> boot_units() const override { return unit; }
-    std::vector<BootUnit> unit;
-    std::array<std::uint8_t, 12> config{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
-
-  private:
-    block::IoContext& context_;
-};
 
 class FakeMsiSink final : public MsiSink {
   public:
     void send_msi(std::uint64_t, std::uint32_t data) override { last = data; ++count; }
+    bool has_descriptors() const override { return kernel; }
+    int add_descriptor(int fd, std::uint64_t, std::uint32_t data) override {
+        if (full)
+            return -1;
+        descriptors.push_back({fd, data});
+        return static_cast<int>(descriptors.size()) - 1;
+    }
+    void change_descriptor(int number, std::uint64_t, std::uint32_t data) override { descriptors.at(static_cast<std::size_t>(number)).data = data; }
+    void remove_descriptor(int number, int fd) override {
+        Descriptor& each = descriptors.at(static_cast<std::size_t>(number));
+        EXPECT_EQ(each.fd, fd);
+        each.fd = -1;
+    }
+    /// What the kernel would have sent: writes to the live descriptors of this message.
+    std::uint64_t sent(std::uint32_t data) {
+        std::uint64_t all = 0;
+        for (const Descriptor& each : descriptors) {
+            std::uint64_t some = 0;
+            if (each.fd >= 0 && each.data == data && ::read(each.fd, &some, sizeof some) == sizeof some)
+                all += some;
+        }
+        return all;
+    }
+    std::size_t live() const { return static_cast<std::size_t>(std::ranges::count_if(descriptors, [](const Descriptor& each) { return each.fd >= 0; })); }
+    struct Descriptor {
+        int fd;
+        std::uint32_t data;
+    };
+    std::vector<Descriptor> descriptors;
+    bool kernel = false, full = false;
     std::atomic<std::uint32_t> last{0}, count{0};
 };
 
@@ -262,6 +265,59 @@ TEST_F(VirtioPciTest, MessagesInsteadOfThePin) {
         device->change();
     }
     EXPECT_EQ(msi.last, 0x42u);
+}
+
+/// irqfd: a queue's interrupt is a write to the descriptor that has its vector's message, while nothing masks it.
+TEST_F(VirtioPciTest, MessagesByDescriptor) {
+    msi.kernel = true;
+    make();
+    const auto entry = [&](unsigned vector, std::uint32_t data, std::uint32_t control) {
+        ram.space.store(kMsixBase + vector * 16, 0xfee00000, 4);
+        ram.space.store(kMsixBase + vector * 16 + 8, data, 4);
+        ram.space.store(kMsixBase + vector * 16 + 12, control, 4);
+    };
+    const unsigned control = capability(0x11) + 2;
+    write(control, 0x8000, 2);
+    entry(1, 0x41, 1);
+    start_modern(1);
+    EXPECT_EQ(msi.live(), 0u) << "masked";
+    EXPECT_TRUE(echoes(0, 7));
+    EXPECT_TRUE(eventually([&] { posts.run(); return ram.space.load(kMsixBase + 0x800, 4) == 2; })) << "pending";
+    EXPECT_EQ(msi.count, 0u);
+    entry(1, 0x41, 0);
+    EXPECT_EQ(msi.count, 1u) << "what was pending goes out";
+    ASSERT_EQ(msi.live(), 1u) << "both queues have that vector";
+    EXPECT_TRUE(echoes(0, 8) && echoes(1, 9));
+    EXPECT_TRUE(eventually([&, all = std::uint64_t{0}]() mutable { return (all += msi.sent(0x41)) == 2; }));
+    EXPECT_EQ(msi.count, 1u) << "nobody of ours sends";
+    entry(1, 0x55, 0);
+    EXPECT_TRUE(echoes(0, 10));
+    EXPECT_TRUE(eventually([&] { return msi.sent(0x55) == 1; })) << "another message";
+    for (const std::uint32_t off : {0xc000u, 0x0000u}) { // function mask, MSI-X off
+        write(control, off, 2);
+        EXPECT_EQ(msi.live(), 0u);
+        write(control, 0x8000, 2);
+        EXPECT_EQ(msi.live(), 1u);
+    }
+    write(4, 3, 2);
+    EXPECT_EQ(msi.live(), 0u) << "no bus master";
+    write(4, 7, 2);
+    set_common(0x14, 0, 1);
+    EXPECT_EQ(device->queue(0).interrupt_fd, -1);
+    const core::MachineLockGuard lock;
+    card->unrealize();
+    EXPECT_EQ(msi.live(), 0u);
+}
+
+TEST_F(VirtioPciTest, WithoutRoomForDescriptorsMessagesGoAsEver) {
+    msi.kernel = msi.full = true;
+    make();
+    write(capability(0x11) + 2, 0x8000, 2);
+    ram.space.store(kMsixBase + 8, 0x40, 4);
+    ram.space.store(kMsixBase + 12, 0, 4);
+    start_modern(0);
+    EXPECT_TRUE(echoes(0, 7));
+    EXPECT_TRUE(eventually([&] { posts.run(); return msi.count == 1; }));
 }
 
 TEST_F(VirtioPciTest, LegacyRequests) {
