@@ -32,12 +32,12 @@ class PackedRing final : public Ring {
 public:
     using Ring::Ring;
 
-    bool should_interrupt() override;
-    bool enable_notification() override;
-    void disable_notification() override;
     void serialize(core::Archive &archive) override;
 
 private:
+    bool wants_interrupt(const GuestMap &map) override;
+    bool ask_for_notifications(const GuestMap &map) override;
+    void refuse_notifications(const GuestMap &map) override;
     bool pop_into(const GuestMap &map, Element &element) override;
     bool push_used(const GuestMap &map, const Element &element, std::uint32_t written) override;
     bool collect(const GuestMap &map, Element &element, const GuestPiece &ring);
@@ -51,7 +51,7 @@ private:
     GuestPiece device_event(const GuestMap &map) { return part(map, setup_.device, kEventArea, 4, "device event area"); }
 
     Position avail_, used_;
-    std::uint16_t unsignalled_ = 0; ///< places of the ring that were used since should_interrupt() last looked
+    std::uint16_t unsignalled_ = 0; ///< places of the ring that were used since wants_interrupt() last looked
     bool signalled_valid_ = false;
 };
 
@@ -140,10 +140,7 @@ bool PackedRing::push_used(const GuestMap &map, const Element &element, std::uin
     return true;
 }
 
-bool PackedRing::should_interrupt() {
-    if (!broken().empty())
-        return false;
-    const GuestMap map(memory_);
+bool PackedRing::wants_interrupt(const GuestMap &map) {
     const GuestPiece event = driver_event(map);
     if (!event)
         return false;
@@ -162,10 +159,7 @@ bool PackedRing::should_interrupt() {
     return passed(index, used_.index, static_cast<std::uint16_t>(used_.index - steps));
 }
 
-bool PackedRing::enable_notification() {
-    if (!broken().empty())
-        return false;
-    const GuestMap map(memory_);
+bool PackedRing::ask_for_notifications(const GuestMap &map) {
     const GuestPiece ring = descriptors(map), event = device_event(map);
     if (!ring || !event)
         return false;
@@ -176,10 +170,7 @@ bool PackedRing::enable_notification() {
     return available_at(ring, avail_);
 }
 
-void PackedRing::disable_notification() {
-    if (!broken().empty())
-        return;
-    const GuestMap map(memory_);
+void PackedRing::refuse_notifications(const GuestMap &map) {
     if (const GuestPiece event = device_event(map))
         store16(event, kEventFlags, kDisable);
 }

@@ -55,6 +55,15 @@ void Ring::push(Element *element, std::uint32_t written) {
     detach(element);
 }
 
+bool Ring::should_interrupt() { return broken_.empty() && wants_interrupt(GuestMap(memory_)); }
+
+bool Ring::enable_notification() { return broken_.empty() && ask_for_notifications(GuestMap(memory_)); }
+
+void Ring::disable_notification() {
+    if (broken_.empty())
+        refuse_notifications(GuestMap(memory_));
+}
+
 void Ring::detach(Element *element) {
     in_use_ -= std::min<unsigned>(in_use_, element->descriptors);
     free_.push_back(element);

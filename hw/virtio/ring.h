@@ -46,10 +46,10 @@ public:
     /// Gives an element back without telling the driver (the device is being reset).
     void detach(Element *element);
     /// After push(): does the driver want to be interrupted?
-    virtual bool should_interrupt() = 0;
+    bool should_interrupt();
     /// Asks the driver for notifications; true: requests came meanwhile, look again.
-    virtual bool enable_notification() = 0;
-    virtual void disable_notification() = 0;
+    bool enable_notification();
+    void disable_notification();
 
     const std::string &broken() const { return broken_; } ///< empty: it is not
     void set_broken(std::string why);
@@ -73,6 +73,10 @@ protected:
 
     virtual bool pop_into(const GuestMap &map, Element &element) = 0;
     virtual bool push_used(const GuestMap &map, const Element &element, std::uint32_t written) = 0;
+    // Of a ring that is not broken: should_interrupt(), enable_notification(), disable_notification().
+    virtual bool wants_interrupt(const GuestMap &map) = 0;
+    virtual bool ask_for_notifications(const GuestMap &map) = 0;
+    virtual void refuse_notifications(const GuestMap &map) = 0;
 
     /// Adds a descriptor's buffer; false: broken.
     bool add_buffer(const GuestMap &map, Element &element, std::uint64_t addr, std::uint32_t length, bool writable);

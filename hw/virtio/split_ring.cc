@@ -17,12 +17,12 @@ class SplitRing final : public Ring {
 public:
     using Ring::Ring;
 
-    bool should_interrupt() override;
-    bool enable_notification() override;
-    void disable_notification() override;
     void serialize(core::Archive &archive) override;
 
 private:
+    bool wants_interrupt(const GuestMap &map) override;
+    bool ask_for_notifications(const GuestMap &map) override;
+    void refuse_notifications(const GuestMap &map) override;
     bool pop_into(const GuestMap &map, Element &element) override;
     bool push_used(const GuestMap &map, const Element &element, std::uint32_t written) override;
     bool follow(const GuestMap &map, Element &element, const GuestPiece &table, unsigned count, unsigned index);
@@ -40,7 +40,7 @@ private:
     std::size_t avail_event_at() const { return kEntries + setup_.size * std::size_t{2}; } ///< used_event, in the available ring
 
     std::uint16_t last_avail_ = 0, used_ = 0;
-    std::uint16_t signalled_ = 0; ///< used_ when should_interrupt() last looked
+    std::uint16_t signalled_ = 0; ///< used_ when wants_interrupt() last looked
     bool signalled_valid_ = false;
 };
 
@@ -122,10 +122,7 @@ bool SplitRing::push_used(const GuestMap &map, const Element &element, std::uint
     return true;
 }
 
-bool SplitRing::should_interrupt() {
-    if (!broken().empty())
-        return false;
-    const GuestMap map(memory_);
+bool SplitRing::wants_interrupt(const GuestMap &map) {
     const GuestPiece avail = available(map);
     if (!avail)
         return false;
@@ -141,10 +138,7 @@ bool SplitRing::should_interrupt() {
     return !known || passed(load16(avail, avail_event_at()), used_, before);
 }
 
-bool SplitRing::enable_notification() {
-    if (!broken().empty())
-        return false;
-    const GuestMap map(memory_);
+bool SplitRing::ask_for_notifications(const GuestMap &map) {
     const GuestPiece ring = used(map), avail = available(map);
     if (!ring || !avail)
         return false;
@@ -156,10 +150,9 @@ bool SplitRing::enable_notification() {
     return load16(avail, kIndex) != last_avail_;
 }
 
-void SplitRing::disable_notification() {
-    if (setup_.event_idx || !broken().empty())
+void SplitRing::refuse_notifications(const GuestMap &map) {
+    if (setup_.event_idx)
         return; // avail_event stays behind: the driver notifies once at most
-    const GuestMap map(memory_);
     if (const GuestPiece ring = used(map))
         store16(ring, kFlags, load16(ring, kFlags) | kNoNotify);
 }

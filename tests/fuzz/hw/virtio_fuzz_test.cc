@@ -7,6 +7,7 @@
 #include "hw/scsi/scsi_cdrom.h"
 #include "hw/scsi/scsi_disk.h"
 #include "hw/scsi/virtio_scsi.h"
+#include "hw/virtio/virtio_mmio.h"
 #include "hw/virtio/virtio_pci.h"
 #include "rhea/hw/none_machine.h"
 #include "tests/support/fake_ports.h"
@@ -156,6 +157,84 @@ TEST_P(VirtioFuzz, RegistersAndRings) {
     card.card->set_running(false);
     other.card->set_running(false);
     test::expect_state_round_trip(*card.card, *other.card);
+}
+
+/// A disk behind the MMIO transport, in either version.
+class Slot {
+  public:
+    explicit Slot(bool legacy) {
+        config.claim_drive = [this](std::string_view) -> util::Result<block::BlockBackend*> { return &drive.backend; };
+        mmio = std::make_unique<virtio::VirtioMmio>(virtio::VirtioMmio::Ports{ram.space, wire.line(0), posts.port()},
+                                                    std::make_unique<VirtioBlk>(config));
+        const core::MachineLockGuard lock;
+        EXPECT_TRUE(mmio->properties().set("drive", "d"));
+        EXPECT_TRUE(mmio->properties().set("num-queues", "2"));
+        EXPECT_TRUE(mmio->properties().set("force-legacy", legacy ? "on" : "off"));
+        ram.root->add(kBarBase, mmio->region());
+        EXPECT_TRUE(mmio->realize());
+        mmio->set_running(true);
+    }
+    ~Slot() {
+        const core::MachineLockGuard lock;
+        mmio.reset();
+    }
+
+    test::GuestRam ram{0x400000};
+    test::FakeIrqSink wire;
+    test::MemoryDrive drive{"d", 1 << 20};
+    test::PostBox posts;
+    core::MachineConfig config;
+    std::unique_ptr<virtio::VirtioMmio> mmio;
+};
+
+class VirtioMmioFuzz : public ::testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Versions, VirtioMmioFuzz, ::testing::Bool());
+
+TEST_P(VirtioMmioFuzz, RegistersAndRings) {
+    Slot slot(GetParam()), other(GetParam());
+    const auto set = [&slot](unsigned offset, std::uint32_t value) { slot.ram.space.store(kBarBase + offset, value, 4); };
+    test::hammer("virtio-mmio", {{slot.ram.space, kBarBase, 0x200}, {slot.ram.space, kBarBase, 0x100}, {slot.ram.space, kRing, 0x3000}},
+                 [&](FuzzRandom& random) {
+                     switch (random() % 16) {
+                         case 0: // a driver that means well up to here
+                             for (const std::uint32_t status : {0u, 3u})
+                                 set(0x70, status);
+                             set(0x24, 1);
+                             set(0x20, 1);
+                             set(0x24, 0);
+                             set(0x70, 11);
+                             set(0x30, static_cast<std::uint32_t>(random() % 2));
+                             set(0x38, 16);
+                             set(0x28, 4096);
+                             set(0x3c, 4096);
+                             set(0x80, kRing);
+                             set(0x90, kRing + 0x1000);
+                             set(0xa0, kRing + 0x2000);
+                             set(0x40, kRing >> 12);
+                             set(0x44, 1);
+                             set(0x70, 15);
+                             break;
+                         case 1:
+                             set(0x50, static_cast<std::uint32_t>(random() % 3));
+                             break;
+                         case 2:
+                             slot.posts.run();
+                             break;
+                         case 3:
+                             if (random() % 64 == 0) {
+                                 const core::MachineLockGuard lock;
+                                 slot.mmio->reset();
+                             }
+                             break;
+                         default:
+                             break;
+                     }
+                 });
+    slot.posts.run();
+    const core::MachineLockGuard lock;
+    slot.mmio->set_running(false);
+    other.mmio->set_running(false);
+    test::expect_state_round_trip(*slot.mmio, *other.mmio);
 }
 
 /// Random commands for units of both kinds.
