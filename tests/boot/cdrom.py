@@ -16,7 +16,7 @@ import tempfile
 
 from guest import Emulator, Failure, Monitor, disk_guest, material, need_drives, run
 
-SECONDS = 240
+SECONDS = 400
 MIB = 1 << 20
 
 LOAD = """
@@ -30,8 +30,6 @@ echo "guest: blocks $(($(cat /sys/block/sr0/size) / 4))"
 echo "guest: disc $(dd if=/dev/sr0 bs=64k 2>/dev/null | md5sum)"
 mkdir -p /cd && mount -t iso9660 -o ro /dev/sr0 /cd && echo "guest: file $(md5sum </cd/pattern)"
 umount /cd
-eject /dev/sr0 && echo "guest: ejected"
-sleep 3600
 """
 
 # Each disc is read whole; "gone" is said once between two.
@@ -63,7 +61,7 @@ def make_iso(folder):
         shutil.copy(os.path.join(tools, name), os.path.join(tree, "isolinux"))
     shutil.copy(disk_guest(os.path.join(tree, "initrd"), BOOT), os.path.join(tree, "linux"))
     with open(os.path.join(tree, "isolinux", "isolinux.cfg"), "w", encoding="ascii") as file:
-        file.write("SERIAL 0 115200\nSAY isolinux starts\nDEFAULT linux\nLABEL linux\n  KERNEL /linux\n"
+        file.write("SERIAL 0 115200\nDEFAULT linux\nLABEL linux\n  KERNEL /linux\n"
                    "  APPEND initrd=/initrd console=ttyS0 quiet no_timer_check rhea.run=sh,/test.sh\n")
     pattern = random.Random(11).randbytes(3 * MIB + 77)
     with open(os.path.join(tree, "pattern"), "wb") as file:
@@ -83,16 +81,12 @@ def boot(emulator, options, folder):
     with open(image, "rb") as file:
         disc = file.read()
     bios = os.path.join(material("seabios"), "bios-256k.bin")
-    path = os.path.join(folder, "monitor")
-    with common(emulator, options, "-bios", bios, "-cdrom", image, "-boot", "d", "-monitor", f"unix:{path},server=on,wait=off") as guest:
-        guest.expect("isolinux starts", SECONDS)
+    with common(emulator, options, "-bios", bios, "-cdrom", image, "-boot", "d") as guest:
+        guest.expect("ISOLINUX", SECONDS)
         guest.expect(f"guest: blocks {len(disc) // 2048}\n", SECONDS)
         guest.expect("guest: disc " + hashlib.md5(disc).hexdigest(), SECONDS)
         guest.expect("guest: file " + hashlib.md5(pattern).hexdigest(), SECONDS)
-        guest.expect("guest: ejected", SECONDS)
-        block = Monitor(path).command("info block")
-        if "ide1-cd0" not in block or "tray open" not in block:
-            raise Failure(f"info block after the guest's eject: {block}")
+        guest.expect_status(0, SECONDS)
 
 
 def change(emulator, options, folder):

@@ -14,7 +14,7 @@ import time
 
 from guest import Emulator, Failure, Monitor, disk_guest, need_drives, run
 
-SECONDS = 240
+SECONDS = 400
 MIB = 1 << 20
 LIMIT = 3 * MIB
 

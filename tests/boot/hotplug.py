@@ -12,7 +12,7 @@ import tempfile
 
 from guest import Emulator, Failure, Monitor, disk_guest, need_drives, run
 
-SECONDS = 240
+SECONDS = 400
 MIB = 1 << 20
 
 SCRIPT = """

@@ -77,7 +77,8 @@ void packet(IdeRig& rig, FuzzRandom& random) {
     rig.out(ata::kError, static_cast<std::uint8_t>(random() % 8 ? random() % 2 : random()));
     rig.out(ata::kLbaMid, static_cast<std::uint8_t>(random()));
     rig.out(ata::kLbaHigh, static_cast<std::uint8_t>(random() % 3 ? 8 : random()));
-    rig.out(ata::kStatus, random() % 32 ? ata::kPacket : static_cast<std::uint8_t>(random() % 2 ? ata::kIdentifyPacketDevice : ata::kDeviceReset));
+    const ata::Command other = random() % 2 ? ata::kIdentifyPacketDevice : ata::kDeviceReset;
+    rig.out(ata::kStatus, random() % 32 ? ata::kPacket : other);
     std::uint8_t cdb[12];
     for (std::uint8_t& byte : cdb) {
         byte = static_cast<std::uint8_t>(random() % 4 ? random() % 4 : random());
