@@ -293,9 +293,10 @@ void TcgVcpu::slow_load(std::uint64_t address, unsigned size, unsigned flags, vo
         frontend_->raise_alignment(address);
         return;
     }
-    if (!may_access(address, size, false))
-        return;
+    // A store will follow to the same place: what comes between is not to be done twice.
     const Access access = (flags & kLoadIntent) ? Access::kWrite : Access::kRead;
+    if (!may_access(address, size, access == Access::kWrite))
+        return;
     auto *bytes = static_cast<std::uint8_t *>(data);
     const auto first = static_cast<unsigned>(std::min<std::uint64_t>(size, core::kPageSize - (address & ~core::kPageMask)));
     const DataPage page = data_page(address, access);

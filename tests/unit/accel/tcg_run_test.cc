@@ -205,6 +205,12 @@ TEST_P(TcgRun, ADataBreakpointAndTheSingleStepAreOneTrap) {
     EXPECT_EQ(traps_of(program::kStepAndBreakpoint), expected);
 }
 
+TEST_P(TcgRun, AStoreThatPopsIsDoneOnceAtABreakpointForWrites) {
+    const std::vector<Trap> expected = {{0x8032, 1}};
+    EXPECT_EQ(traps_of(program::kPopAndBreakpoint), expected);
+    EXPECT_EQ(word(0x6108) & 0x3800u, 0x3800u) << "TOP: two pushes, one pop";
+}
+
 TEST_P(TcgRun, PortBreakpoints) {
     const std::vector<Trap> expected = {{0x8023, 4}, {0x8025, 4}, {0x802a, 4},              // OUT, IN, IN of two ports
                                         {0x8039, 4}, {0x8039, 4}, {0x803b, 4}, {0x8041, 4}}; // REP OUTS, INS
