@@ -61,7 +61,7 @@ private:
     bool asleep_ = false; ///< SLEEP: hears nothing but a reset
 
     Stage stage_ = Stage::kNone;
-    std::array<std::uint8_t, kPacketSize> packet_{};
+    decltype(scsi::ScsiCommand::cdb) packet_{}; ///< what is behind kPacketSize is 0: opcodes of longer commands may be in it, too
     bool dma_ = false;           ///< the packet's data go by the bus master
     bool dma_running_ = false;   ///< which has been started for them
     std::uint32_t limit_ = 0;    ///< bytes that the data port moves at a time

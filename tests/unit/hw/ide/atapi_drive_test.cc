@@ -176,6 +176,9 @@ TEST_P(AtapiTest, ErrorsAreSenseKeys) {
     packet({0xff});
     expect_end(0x50);
     EXPECT_EQ(sense(), scsi::sense::kInvalidOpcode);
+    packet(Bytes(AtapiDrive::kPacketSize, 0x9f)); // of the group whose commands have 16 bytes
+    expect_end(0x50);
+    EXPECT_EQ(sense(), scsi::sense::kInvalidOpcode);
     packet(read10(0, 1), 0, 0);
     EXPECT_EQ(rig.in(kError), kAbrt) << "no byte may be moved";
     packet({scsi::kTestUnitReady}, 0, 0);
