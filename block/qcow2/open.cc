@@ -132,7 +132,7 @@ Task<Result<NodePtr>> open(OpenRequest request) {
     co_return std::static_pointer_cast<BlockNode>(node);
 }
 
-Task<Result<std::shared_ptr<Qcow2Node>>> open_on(IoContext &context, NodePtr below, std::string filename, NodePtr data, const OpenFlags &flags,
+Task<Result<std::shared_ptr<Qcow2Node>>> open_on(IoContext &context, NodePtr below, std::string filename, NodePtr data, OpenFlags flags,
                                                  const OpenOptions *options) {
     HostFile file(std::move(below), filename);
     auto header = co_await read_header(file);

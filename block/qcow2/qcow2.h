@@ -21,7 +21,7 @@ inline std::vector<std::string_view> known_names(std::span<const OptionDescripti
 Task<Result<std::shared_ptr<BlockNode>>> open(OpenRequest request);
 /// A node on `file` alone, writable, without backing or data file of its own: for create and tests.
 Task<Result<std::shared_ptr<Qcow2Node>>> open_on(IoContext &context, std::shared_ptr<BlockNode> file, std::string filename,
-                                                 std::shared_ptr<BlockNode> data, const OpenFlags &flags = {},
+                                                 std::shared_ptr<BlockNode> data, OpenFlags flags = {},
                                                  const OpenOptions *options = nullptr);
 
 /// create.cc
