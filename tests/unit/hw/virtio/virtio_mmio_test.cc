@@ -239,6 +239,9 @@ TEST(VirtioMmioTest, StateMovesOn) {
         slot.mmio->set_running(false);
         slot.mmio->serialize(*core::make_memory_writer(bytes));
         other.mmio->set_running(false);
+        for (core::hwaddr at = 0x10000; at < 0x50000; at += 8) { // the rings, at which the device looks when it runs again
+            other.ram.put<std::uint64_t>(at, slot.ram.get<std::uint64_t>(at));
+        }
         const auto reader = core::make_memory_reader(bytes);
         other.mmio->serialize(*reader);
         ASSERT_TRUE(reader->ok()) << reader->status().error().message();
