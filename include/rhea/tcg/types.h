@@ -36,7 +36,7 @@ enum MemFlags : std::uint16_t {
     kMemWriteIntent = 2, ///< a load that is followed by a store to the same place: faults as a write
 };
 
-/// Inst::aux of exit_indirect: what return prediction will want to know.
+/// Inst::aux of exit_indirect: what return prediction would want to know (docs/translator.md, "Leaving a block").
 enum class JumpKind : std::uint8_t { kJump, kCall, kReturn };
 
 /// A named piece of guest state at a fixed offset from the start of the state structure.
