@@ -1,14 +1,16 @@
 // block::Task<T>: a coroutine that yields one T; the straight-line form of everything asynchronous here.
 //
-// A Task starts when it is awaited (or spawned on an IoContext) and resumes its awaiter by symmetric transfer, so
-// chains of any depth use no stack. It runs in the thread of the IoContext on which it was spawned; nothing here
-// locks. Frames come from a pool of the thread (task_frame.cc).
+// A Task starts when it is awaited (or spawned on an IoContext). Where it ends at once its awaiter goes on by itself;
+// where it waits, its end resumes the awaiter. So a loop of awaits takes no stack a turn, also in builds whose compiler
+// makes no tail calls (symmetric transfer would need them: each turn would leave a frame behind). What is on the stack
+// is the chain of awaiters at most. Frames come from a pool of the thread (task_frame.cc).
 //
 // gcc 12: no temporaries with destructors inside a co_await expression. Name them first:
 //
 //     IoVector piece = to.slice(0, n);
 //     auto done = co_await file.read(offset, piece);
 #pragma once
+#include <atomic>
 #include <coroutine>
 #include <cstddef>
 #include <exception>
@@ -27,7 +29,12 @@ template <typename T> class Task;
 namespace detail {
 
 struct PromiseBase {
-    std::coroutine_handle<> awaiter = std::noop_coroutine();
+    /// Who comes second, the task to its end or its awaiter back from starting it, makes the awaiter go on. Atomic, as a
+    /// task may end in another thread than it was started in.
+    enum class Stage : unsigned char { kStarting, kAwaited, kDone };
+
+    std::coroutine_handle<> awaiter;
+    std::atomic<Stage> stage = Stage::kStarting;
 
     static void *operator new(std::size_t size) { return allocate_frame(size); }
     static void operator delete(void *frame, std::size_t size) noexcept { free_frame(frame, size); }
@@ -35,8 +42,11 @@ struct PromiseBase {
     std::suspend_always initial_suspend() noexcept { return {}; }
     struct Final {
         bool await_ready() noexcept { return false; }
-        template <typename Promise> std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> self) noexcept {
-            return self.promise().awaiter;
+        template <typename Promise> void await_suspend(std::coroutine_handle<Promise> self) noexcept {
+            // Read before: the frame may be gone as soon as the awaiter can see that this is done.
+            const std::coroutine_handle<> awaiter = self.promise().awaiter;
+            if (self.promise().stage.exchange(Stage::kDone, std::memory_order_acq_rel) == Stage::kAwaited)
+                awaiter.resume();
         }
         void await_resume() noexcept {}
     };
@@ -75,9 +85,12 @@ public:
     }
 
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> awaiter) noexcept {
+    /// False: the task is done already, the awaiter goes on.
+    bool await_suspend(std::coroutine_handle<> awaiter) noexcept {
         handle_.promise().awaiter = awaiter;
-        return handle_;
+        handle_.resume();
+        return handle_.promise().stage.exchange(detail::PromiseBase::Stage::kAwaited, std::memory_order_acq_rel) !=
+               detail::PromiseBase::Stage::kDone;
     }
     T await_resume() {
         if constexpr (!std::is_void_v<T>)

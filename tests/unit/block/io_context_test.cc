@@ -22,7 +22,7 @@ Task<int> nested(int depth) {
     co_return below + 1;
 }
 
-TEST_P(IoContextTest, DeepChainsUseNoStack) { EXPECT_EQ(context_.run(nested(100'000)), 100'000); }
+TEST_P(IoContextTest, AwaitsNest) { EXPECT_EQ(context_.run(nested(1000)), 1000); }
 
 TEST_P(IoContextTest, FilesAreReadAndWrittenInManyPieces) {
     const int fd = ::open(path("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -123,6 +123,34 @@ TEST_P(IoContextTest, OtherThreadsWaitForWhatRunsInAnIoThread) {
         co_return was_there &&home.in_thread();
     };
     EXPECT_TRUE(context_.run(hop(context_, thread.context())));
+}
+
+TEST_P(IoContextTest, ALoopOfAwaitsThatEndAtOnceTakesNoStack) {
+    constexpr int kTurns = 1'000'000; // some 100 bytes of stack each would be more than there is
+    const auto loop = []() -> Task<std::int64_t> {
+        std::int64_t sum = 0;
+        for (int i = 0; i < kTurns; ++i)
+            sum += co_await nested(1);
+        co_return sum;
+    };
+    EXPECT_EQ(context_.run(loop()), kTurns);
+}
+
+TEST_P(IoContextTest, ATaskMayEndInAnotherThreadThanItsAwaiterStartedItIn) {
+    IoThread thread("io0");
+    const auto go = [](IoContext &away) -> Task<int> {
+        co_await away.schedule();
+        co_return 1;
+    };
+    const auto loop = [](IoContext &home, IoContext &away, auto step) -> Task<int> {
+        int sum = 0;
+        for (int i = 0; i < 1000; ++i) {
+            sum += co_await step(away);
+            co_await home.schedule();
+        }
+        co_return sum;
+    };
+    EXPECT_EQ(context_.run(loop(context_, thread.context(), go)), 1000);
 }
 
 TEST_P(IoContextTest, AJoinedContextRunsInTheEventLoop) {
