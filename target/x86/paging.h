@@ -18,6 +18,11 @@ bool walk_pages(Cpu& cpu, std::uint64_t linear, tcg::Access access, As as, tcg::
 /// Can the address be translated at all (48-bit canonical in long mode; everything else is
 /// truncated)?
 bool is_canonical(const Cpu& cpu, std::uint64_t linear);
+/// Does an access of `size` bytes get as far as the check of its alignment? What is not canonical, or is beyond 4 GiB of a flat
+/// segment, is #GP or #SS before.
+inline bool alignment_is_looked_at(const Cpu& cpu, std::uint64_t linear, unsigned size) {
+    return cpu.code64() ? is_canonical(cpu, linear) : linear + size <= 0x1'0000'0000;
+}
 constexpr bool is_canonical48(std::uint64_t linear) {
     return static_cast<std::uint64_t>(static_cast<std::int64_t>(linear << 16) >> 16) == linear;
 }

@@ -57,8 +57,8 @@ std::uint64_t verify(CpuState* state, std::uint64_t selector, bool write) {
 
 }  // namespace
 
-std::uint64_t helper_check_alignment(CpuState* state, std::uint64_t a, std::uint64_t b, std::uint64_t) {
-    if ((a & b) != 0 && is_canonical(Cpu::of(state), a)) // else the access itself is #GP
+std::uint64_t helper_check_alignment(CpuState* state, std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+    if ((a & b) != 0 && alignment_is_looked_at(Cpu::of(state), a, static_cast<unsigned>(c)))
         raise(*state, Fault{kVectorAC, 0, 0});
     return 0;
 }
@@ -229,7 +229,7 @@ std::uint64_t helper_enter(CpuState* state, std::uint64_t a, std::uint64_t b, st
         stack.push(frame, size);
         stack.release(0 - a);
         const std::uint64_t end = (cpu.code64() ? 0 : state->seg_base[kSs]) + (stack.sp() & stack.mask());
-        if ((cpu.mode & kModeAlignCheck) != 0 && (end & (size - 1)) != 0 && is_canonical(cpu, end))
+        if ((cpu.mode & kModeAlignCheck) != 0 && (end & (size - 1)) != 0 && alignment_is_looked_at(cpu, end, size))
             throw_fault(kVectorAC);
         check_writable_linear(cpu, end, size, cpu.as_current(), kVectorSS);
         const std::uint64_t mask = size == 2 ? 0xffff : size == 4 ? 0xffffffff : ~0ull;

@@ -68,7 +68,7 @@ class Stack {
 
   private:
     std::uint64_t aligned(std::uint64_t address, unsigned size) const {
-        if (as_ == As::kUser && (cpu_.mode & kModeAlignCheck) != 0 && (address & (size - 1)) != 0 && is_canonical(cpu_, address))
+        if (as_ == As::kUser && (cpu_.mode & kModeAlignCheck) != 0 && (address & (size - 1)) != 0 && alignment_is_looked_at(cpu_, address, size))
             throw_fault(kVectorAC);
         return address;
     }

@@ -52,17 +52,18 @@ class StringCursor {
         return std::min(n, wanted);
     }
 
-    /// Alignment, limit and type of the segment for the next element; false: `fault` is set.
+    /// Limit and type of the segment, and alignment, for the next element; false: `fault` is set.
     bool check(bool write, Fault& fault) const {
-        if ((cpu_.mode & kModeAlignCheck) != 0 && (linear() & (size_ - 1)) != 0 && is_canonical(cpu_, linear())) {
+        if (checked_ && !segment_allows(cpu_.s.seg[seg_], static_cast<std::uint32_t>(offset()),
+                                        size_, write, cpu_.protected_mode() && !cpu_.vm86())) {
+            fault = {static_cast<std::uint8_t>(seg_ == kSs ? kVectorSS : kVectorGP), 0, 0};
+            return false;
+        }
+        if ((cpu_.mode & kModeAlignCheck) != 0 && (linear() & (size_ - 1)) != 0 && alignment_is_looked_at(cpu_, linear(), size_)) {
             fault = {kVectorAC, 0, 0};
             return false;
         }
-        if (!checked_ || segment_allows(cpu_.s.seg[seg_], static_cast<std::uint32_t>(offset()),
-                                        size_, write, cpu_.protected_mode() && !cpu_.vm86()))
-            return true;
-        fault = {static_cast<std::uint8_t>(seg_ == kSs ? kVectorSS : kVectorGP), 0, 0};
-        return false;
+        return true;
     }
 
     std::uint64_t offset() const { return cpu_.s.gpr[index_] & mask_; }

@@ -198,7 +198,7 @@ ValueId Translator::access(unsigned segment, ValueId offset64, unsigned size, bo
     }
     const ValueId address = linear(segment, offset64);
     if (const unsigned alignment = (mode & kModeAlignCheck) != 0 ? checked_alignment(insn, size) : 1; alignment > 1) {
-        call(HelperId::check_alignment, Type::kNone, {address, k(alignment - 1)});
+        call(HelperId::check_alignment, Type::kNone, {address, k(alignment - 1), k(size)});
     }
     return address;
 }
