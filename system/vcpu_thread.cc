@@ -108,15 +108,32 @@ void VcpuThread::loop() {
 }
 
 void VcpuThread::wait_for_work() {
+    const auto start = std::chrono::steady_clock::now();
     halted_.store(true, std::memory_order_relaxed);
-    for (;;) {
+    for (bool found = poll_for_work(); !found;) {
         const std::uint32_t seen = wakes_.load(std::memory_order_acquire);
-        if (pause_.load(std::memory_order_acquire) || vcpu_.has_work()) {
-            break;
+        found = ready();
+        if (!found) {
+            wakes_.wait(seen, std::memory_order_acquire);
         }
-        wakes_.wait(seen, std::memory_order_acquire);
     }
     halted_.store(false, std::memory_order_relaxed);
+    halt_poll_.halted_for(std::chrono::steady_clock::now() - start);
+}
+
+bool VcpuThread::poll_for_work() {
+    const HaltPoll::Duration window = halt_poll_.window();
+    if (window.count() == 0) {
+        return false;
+    }
+    const auto end = std::chrono::steady_clock::now() + window;
+    do {
+        if (ready()) {
+            return true;
+        }
+        std::this_thread::yield();  // to whoever brings the work
+    } while (std::chrono::steady_clock::now() < end);
+    return false;
 }
 
 void VcpuThread::report(const core::VcpuExit& exit) {

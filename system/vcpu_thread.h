@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "halt_poll.h"
 #include "rhea/core/vcpu.h"
 
 namespace rhea::system {
@@ -50,6 +51,9 @@ class VcpuThread {
     void loop();
     void park();
     void wait_for_work();
+    bool poll_for_work();
+    /// Is there something to do besides being halted?
+    bool ready() { return pause_.load(std::memory_order_acquire) || vcpu_.has_work(); }
     void report(const core::VcpuExit& exit);
     void wake();
 
@@ -61,6 +65,7 @@ class VcpuThread {
     std::atomic<bool> quit_{false};
     std::atomic<bool> halted_{false};
     std::atomic<std::uint32_t> wakes_{0};  ///< counts wake-ups, so that none is lost
+    HaltPoll halt_poll_{std::thread::hardware_concurrency() < 2};
     std::mutex mutex_;
     std::condition_variable changed_;
     bool parked_ = true;
