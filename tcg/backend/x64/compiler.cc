@@ -151,6 +151,7 @@ void BlockCompiler::begin(const ir::Block &block) {
     state_raw_ = false;
     host_ = {};
     now_ = 0;
+    described_at_ = kNoValue;
     locked_ = locked_xmm_ = 0;
     guest_offset_ = block.page_offset;
     head_ = Label();

@@ -329,6 +329,7 @@ private:
     std::uint32_t cold_free_ = 0;       ///< scratch registers that cold code may use
     std::uint32_t cold_keep_ = 0;       ///< and what they must leave alone in any case
     std::uint32_t now_ = 0;
+    std::uint32_t described_at_ = kNoValue; ///< the instruction that has taken its safe point: values stay where they are
     std::uint32_t locked_ = 0, locked_xmm_ = 0;
     std::uint16_t guest_offset_ = 0;    ///< page offset of the current guest instruction
     std::uint32_t entry_offset_ = 0;

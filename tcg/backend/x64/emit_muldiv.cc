@@ -211,6 +211,7 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
         a().call(thunks_.divide);
         record(plan);
         locked_ = 0; // the operands have been read
+        described_at_ = kNoValue;
         const Gpr q = temp();
         a().mov(8, q, state_mem(layout_.spill(kArgSpill)));
         low_part_ = false;
@@ -222,7 +223,9 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
         }
         return;
     }
-    const Loc h = loc_of(high);
+    Loc h = loc_of(high);
+    if (!is_signed && h.kind == Loc::Kind::kImm && h.imm != 0)
+        h = Loc::of(use_gpr(high));
     const Loc l = loc_of(low);
     // Free to overwrite rax and rdx when the results belong there and the operands can be put there one after the other.
     const bool high_ok = h.kind == Loc::Kind::kImm || (h.kind == Loc::Kind::kGpr && h.gpr != Gpr::rax);
@@ -238,7 +241,8 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
         save_a = temp();
         save_d = temp();
     }
-    const SafePointPlan plan = safe_point(); // after everything that moves values
+    const Gpr t = direct && is_signed ? temp() : save_a; // for the checks
+    const SafePointPlan plan = safe_point(); // after everything that moves values: no register is taken between this and the checks
     const std::size_t cold = push_cold([=](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
         c.cold_mode_ = true;
@@ -269,7 +273,6 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
         const Inst &top = inst(resolve(high));
         const bool extended = top.op == Op::sar && top.type == div.type && resolve(top.args[0]) == resolve(low) &&
                               constant_count(*block_, resolve(top.args[1]), div.type) == static_cast<int>(bytes * 8 - 1);
-        const Gpr t = direct ? temp() : save_a;
         if (!extended) {
             load_loc(t, l, bytes);
             a().sar(bytes, t, bytes * 8 - 1);
@@ -279,8 +282,6 @@ void BlockCompiler::emit_divide(ValueId i, bool is_signed) {
         a().lea(bytes, t, ptr(by, 1)); // -1 and 0 become 0 and 1
         a().cmp(bytes, t, 1);
         a().jcc(Cond::kBE, cold_[cold].entry);
-        if (direct)
-            drop_temp(t);
     }
     if (!direct) {
         a().mov(8, save_a, Gpr::rax);

@@ -498,6 +498,7 @@ BlockCompiler::SafePointPlan BlockCompiler::safe_point() {
     DescWriter writer(desc_bytes_);
     describe(current_flags(), writer);
     plan.desc_end = static_cast<std::uint32_t>(desc_bytes_.size());
+    described_at_ = now_;
     return plan;
 }
 

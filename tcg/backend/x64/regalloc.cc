@@ -2,6 +2,7 @@
 #include "tcg/backend/x64/compiler.h"
 
 #include <algorithm>
+#include <cassert>
 #include <bit>
 
 namespace rhea::tcg::x64 {
@@ -70,7 +71,9 @@ Gpr BlockCompiler::alloc_gpr() {
             r = s;
         }
     }
-    if (!found) {
+    // What a safe point has described must stay: its record would name a register that holds something else by then.
+    assert(described_at_ != now_);
+    if (!found || described_at_ == now_) {
         fail();
         return r;
     }

@@ -246,6 +246,38 @@ TEST_F(JitExit, DivisionErrorsRaise) {
     }
 }
 
+/// What the flags are made of fills all scratch registers but one, which has the divisor; the division checks its operands in another.
+TEST_F(JitExit, ADivisionThatRaisesFindsTheFlagsWhereverTheyAre) {
+    for (const bool is_signed : {false, true}) {
+        for (const ValueId other : {0u, 1u}) {
+            ir::Block block;
+            ir::Builder b(block, test_guest());
+            b.insn_start(0x20, 3);
+            const ValueId addend = b.add(b.get(kR4), b.get(kR5));
+            const ValueId sum = b.add(addend, b.get(kR6));
+            const ValueId bit = b.trunc(b.shr_imm(b.get(kR7), 7), Type::kI8);
+            b.set_flags(b.emit(Op::f_bit, Type::kNone, {bit, b.emit(Op::f_add, Type::kI64, {sum, addend})}));
+            b.insn_start(0x23, 3);
+            const ValueId high = other != 0 ? b.konst(Type::kI64, 9) : b.get(kR2);
+            const ValueId q = b.emit(is_signed ? Op::divs : Op::divu, Type::kI64, {high, b.get(kR0), b.get(kR3)}, 7);
+            const ValueId rest = b.emit(Op::second, Type::kI64, {q});
+            b.set(kR0, q);
+            b.set(kR2, rest);
+            b.emit(Op::exit_direct, Type::kNone, {}, 0, 0x26);
+            TranslationBlock* tb = jit_.compile(block);
+            ASSERT_TRUE(tb);
+            Machine oracle;
+            for (std::uint64_t seed = 0; seed < 100; ++seed) {
+                for (Machine* m : {&machine_, &oracle})
+                    m->randomize(seed), m->state().r[3] = 0;
+                EXPECT_EQ(oracle.run(block), CodeExit::kException);
+                EXPECT_EQ(jit_.run(machine_, *tb), CodeExit::kException);
+                EXPECT_EQ(machine_.difference(oracle), "") << is_signed << other << seed;
+            }
+        }
+    }
+}
+
 TEST_F(JitExit, TrapRaisesAtItsInstruction) {
     ir::Block block;
     ir::Builder b(block, test_guest());
