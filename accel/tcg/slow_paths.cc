@@ -31,6 +31,7 @@ MemoryCallbacks SlowPaths::callbacks() {
                     const void *data) { t_current->slow_store(address, size, flags, data); },
         .probe_write = [](void *, std::uint64_t address, unsigned size,
                           unsigned flags) { return t_current->probe_write(address, size, flags); },
+        .touch = [](void *, std::uint64_t address, unsigned size) { t_current->may_access(address, size, false); },
         .find_block = [](void *, std::uint64_t pc) { return t_current->find_block(pc); },
         .deliver = [](void *) { return t_current->deliver_quickly(); },
     };

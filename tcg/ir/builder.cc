@@ -269,7 +269,7 @@ ValueId Builder::emit(Op op, Type type, std::initializer_list<ValueId> args, std
     }
     if ((info.bits & kOpTyped) == 0 && op != Op::check_w) {
         const bool wide = type == Type::kV256 && (info.bits & kOpEitherWidth) != 0;
-        inst.type = op == Op::st ? block_.type_of(inst.args[1]) : wide ? type : info.fixed_result;
+        inst.type = op == Op::st || op == Op::st_mask ? block_.type_of(inst.args[1]) : wide ? type : info.fixed_result;
     }
     if (info.pure()) {
         if (may_fold(block_, inst)) {

@@ -3,6 +3,7 @@
 
 #include <iterator>
 
+#include "rhea/tcg/lane_access.h"
 #include "tcg/ir/verify.h"
 
 namespace rhea::tcg::ir {
@@ -81,6 +82,15 @@ void print_tail(Out out, const Inst& inst) {
             if (inst.aux & kMemWriteIntent)
                 fmt::format_to(out, " write-intent");
             return;
+        case Op::ld_mask:
+        case Op::st_mask:
+        case Op::gather: {
+            const LaneAccess access = LaneAccess::unpack(inst.imm);
+            fmt::format_to(out, " {} x {}", access.count, access.bytes);
+            if (access.flags & LaneAccess::kAll)
+                fmt::format_to(out, " all");
+            return;
+        }
         case Op::divu:
         case Op::divs:
             fmt::format_to(out, " else trap #{}", inst.aux);
@@ -118,7 +128,7 @@ std::string print(const Block& block, const GuestDescription& guest) {
         text += op_name(inst.op);
         // The operand type, where the result does not show it.
         const bool typed =
-            (info.bits & kOpTyped) != 0 || inst.op == Op::st || inst.op == Op::check_w;
+            (info.bits & kOpTyped) != 0 || inst.op == Op::st || inst.op == Op::st_mask || inst.op == Op::check_w;
         if (typed && result != inst.type && inst.type != Type::kNone)
             fmt::format_to(out, ".{}", type_name(inst.type));
         print_aux(out, inst, guest);

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "rhea/tcg/lane_access.h"
+
 namespace rhea::tcg::ir {
 namespace {
 
@@ -83,6 +85,7 @@ std::string check_type(const Block& block, const Inst& inst, const GuestDescript
                 return wrong();
             [[fallthrough]];
         case Op::st:
+        case Op::st_mask:
             if (inst.arg_count > 0 && block.type_of(inst.args[inst.arg_count - 1u]) != inst.type)
                 return wrong();
             return {};
@@ -102,6 +105,27 @@ std::string check_type(const Block& block, const Inst& inst, const GuestDescript
     if (is_vector_op(inst.op))
         return is_value(inst.type) ? "" : wrong();
     return is_int(inst.type) ? "" : wrong();
+}
+
+std::string check_lanes(const Block& block, const Inst& inst, const GuestDescription& guest) {
+    const LaneAccess access = LaneAccess::unpack(inst.imm);
+    const unsigned bytes = access.bytes * access.count;
+    if ((access.bytes != 4 && access.bytes != 8) || (access.count != 2 && access.count != 4 && access.count != 8))
+        return "no such lanes";
+    if (inst.op != Op::gather)
+        return bytes == type_bytes(inst.type) ? "" : "lanes do not fill the vector";
+    const unsigned addresses = access.count < 4 ? 16 : 32;
+    for (const ValueId v : {inst.args[0], inst.args[1]}) {
+        if (!is_vector(block.type_of(v)) || type_bytes(block.type_of(v)) < addresses)
+            return "no vector of addresses";
+    }
+    if (!is_vector(block.type_of(inst.args[2])) || bytes > type_bytes(inst.type))
+        return "lanes do not fit";
+    for (const unsigned slot : {access.data_low, access.data_high, access.mask_low, access.mask_high}) {
+        if (slot >= guest.slots.size() || guest.slots[slot].type != Type::kV128)
+            return "no vector's slot";
+    }
+    return {};
 }
 
 /// aux and imm, and widths that the row's letters cannot say.
@@ -131,6 +155,10 @@ std::string check_details(const Block& block, ValueId index, const GuestDescript
         case Op::st:
         case Op::check_w:
             return (inst.aux & ~kAllMemFlags) == 0 ? "" : "unknown memory flags";
+        case Op::ld_mask:
+        case Op::st_mask:
+        case Op::gather:
+            return check_lanes(block, inst, guest);
         case Op::exit_indirect:
             return inst.aux <= static_cast<unsigned>(JumpKind::kReturn) ? "" : "no such jump kind";
         case Op::trap:

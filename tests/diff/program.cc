@@ -36,7 +36,7 @@ enum class Reach { kGood, kBad };
 class Maker {
 public:
     Maker(const ProgramRows &rows, CodeSize size, bool unmasked, Random &random)
-        : rows_(rows), size_(size), unmasked_(unmasked), random_(random) {}
+        : rows_(rows), size_(size), unmasked_(unmasked), random_(random), extras_(Random(random).next()) {}
 
     Program make() {
         program_.floating = random_.one_in(5);
@@ -214,7 +214,8 @@ private:
     }
 
     /// An instruction given by its bytes.
-    void put(std::initializer_list<unsigned> code) {
+    void put(std::initializer_list<unsigned> code) { put_code(std::vector<unsigned>(code)); }
+    void put_code(const std::vector<unsigned> &code) {
         std::uint8_t bytes[16] = {};
         std::copy(code.begin(), code.end(), bytes);
         Insn insn;
@@ -279,7 +280,32 @@ private:
             } else {
                 straight(1 + random_.below(3));
             }
+            if (extras_.one_in(12)) {
+                gather();
+            }
         }
+    }
+
+    /// Random indices lead nowhere, so they are made small first; every second mask has all elements.
+    void gather() {
+        const unsigned data = extras_.below(16), mask = (data + 1 + extras_.below(7)) & 15, index = (data + 8 + extras_.below(8)) & 15;
+        const unsigned base = pointers_[extras_.below(static_cast<unsigned>(pointers_.size()))];
+        if (size_ != CodeSize::k64 || !rows_.features().has(Feature::kAvx2) || (base == bad_ && !extras_.one_in(3))) {
+            return;
+        }
+        const unsigned opcode = 0x90 + extras_.below(4), wide = extras_.below(2);
+        const unsigned shift = (opcode & 1) != 0 ? 57 : 25;
+        put_code({0xc4, 0xe1 & ~(index >> 3 << 5), 0x05 | (~index & 15) << 3, (opcode & 1) != 0 ? 0x73u : 0x72u, 0xd0 | (index & 7), shift});
+        if (extras_.one_in(2)) {
+            put_code({0xc4, 0xe1 & ~(mask >> 3 << 7 | mask >> 3 << 5), 0x05 | (~mask & 15) << 3, 0x76, 0xc0 | (mask & 7) * 9});
+        }
+        std::vector<unsigned> code = {0xc4, 0xe2 & ~(data >> 3 << 7 | index >> 3 << 6 | base >> 3 << 5),
+                                      extras_.below(2) << 7 | 0x01 | wide << 2 | (~mask & 15) << 3, opcode, 0x44 | (data & 7) << 3,
+                                      extras_.below(4) << 6 | (index & 7) << 3 | (base & 7), extras_.below(256)};
+        if (extras_.one_in(6)) {
+            code.insert(code.begin(), 0x67);
+        }
+        put_code(code);
     }
 
     /// Moves a pointer on by some bytes, so that a loop may reach what faults.
@@ -331,14 +357,6 @@ private:
         }
         in_loop_ = loop_by_rcx_ = false;
     }
-    void put_code(const std::vector<unsigned> &code) {
-        switch (code.size()) {
-        case 2: return put({code[0], code[1]});
-        case 3: return put({code[0], code[1], code[2]});
-        default: return put({code[0], code[1], code[2], code[3]});
-        }
-    }
-
     /// A function, then calls of it.
     void calls() {
         const unsigned word = size_ == CodeSize::k16 ? 2 : 4;
@@ -408,6 +426,7 @@ private:
     CodeSize size_;
     bool unmasked_;
     Random &random_;
+    Random extras_; ///< of what was added later: the other programs stay as they were
     Program program_;
     std::vector<std::uint8_t> pointers_;
     std::uint8_t index_ = kNoReg, counter_ = kNoReg, bad_ = kNoReg;

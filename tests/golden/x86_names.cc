@@ -35,6 +35,9 @@ constexpr Part kCold[] = {
     {"exit_site", offsetof(VcpuCold, exit_site), 8},
     {"slow_site", offsetof(VcpuCold, slow_site), 8},
     {"host_mxcsr", offsetof(VcpuCold, host_mxcsr), 4},
+    {"lanes.address", offsetof(VcpuCold, lanes) + offsetof(tcg::LaneArea, address), 64},
+    {"lanes.data", offsetof(VcpuCold, lanes) + offsetof(tcg::LaneArea, data), 32},
+    {"lanes.mask", offsetof(VcpuCold, lanes) + offsetof(tcg::LaneArea, mask), 32},
 };
 constexpr Part kWindow[] = {
     {"read_tag", tcg::kReadTagOffset, tcg::kTlbEntries * 8},
@@ -71,6 +74,7 @@ std::map<std::uint64_t, std::string> thunk_names(const tcg::x64::Thunks& thunks,
         }
     }
     put(thunks.probe_write, "probe_write");
+    put(thunks.lanes, "lanes");
     put(thunks.atomic, "atomic");
     put(thunks.evaluate_flags, "evaluate_flags");
     put(thunks.flags_to_raw, "flags_to_raw");

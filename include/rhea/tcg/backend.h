@@ -30,6 +30,8 @@ struct MemoryCallbacks {
     /// fault, null without: the address is no RAM or crosses a page (do the operation through load and store under
     /// the exclusive lock).
     void *(*probe_write)(void *state, std::uint64_t address, unsigned size, unsigned flags);
+    /// A load of the address that accesses nothing there after all, and is one for data breakpoints. Null: no need.
+    void (*touch)(void *state, std::uint64_t address, unsigned size) = nullptr;
     /// Jump cache miss: the host entry point of the block at the linear pc, or the address of the epilogue
     /// (after setting head.pc) when the run loop has to look. Fills the jump cache.
     void *(*find_block)(void *state, std::uint64_t pc);

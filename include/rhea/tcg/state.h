@@ -12,6 +12,8 @@
 // The state register points at window + kStateRegOffset; its low 16 bits are the BEXTR control word that extracts a
 // TLB index from an address (start 12, length 14), so the TLB check needs no register for it.
 #pragma once
+#include "rhea/tcg/lane_access.h"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -151,6 +153,7 @@ struct VcpuCold {
     std::uint64_t stat_insns = 0;      ///< guest instructions that ran, where CodeGenerator::count_instructions was asked for
     std::uint64_t stat_helper_calls[kMaxHelpers] = {}; ///< by helper; those beyond share the last one
     std::uint64_t stat_slow_loads = 0, stat_slow_stores = 0, stat_jump_misses = 0, stat_victims = 0;
+    LaneArea lanes;                    ///< of the masked load or store, or the gather, that is running
 };
 
 } // namespace rhea::tcg

@@ -5,17 +5,6 @@
 namespace rhea::target::x86::emit {
 namespace {
 
-ValueId read_ymm(Translator &t, unsigned reg) {
-    const ValueId low = t.slot(kSlotXmm + reg), high = t.slot(kSlotYmmHigh + reg);
-    const ValueId both = t.b.emit(Op::v_join, Type::kV256, {low, high});
-    const tcg::ir::Inst &known = t.b.block().insts[low];
-    if (known.op != Op::v_low || known.args[0] != both) {
-        // The same bits, which lets the back end make the value where the register is.
-        t.set_slot(kSlotXmm + reg, t.b.emit(Op::v_low, Type::kV128, {both}));
-    }
-    return both;
-}
-
 std::uint64_t immediate_of(const Translator &t, Op op) {
     for (const Operand &operand : t.insn.operands) {
         if (operand.kind == Operand::Kind::kImm) {
@@ -39,6 +28,17 @@ void finish(Translator &t, ValueId value) {
 }
 
 } // namespace
+
+ValueId read_ymm(Translator &t, unsigned reg) {
+    const ValueId low = t.slot(kSlotXmm + reg), high = t.slot(kSlotYmmHigh + reg);
+    const ValueId both = t.b.emit(Op::v_join, Type::kV256, {low, high});
+    const tcg::ir::Inst &known = t.b.block().insts[low];
+    if (known.op != Op::v_low || known.args[0] != both) {
+        // The same bits, which lets the back end make the value where the register is.
+        t.set_slot(kSlotXmm + reg, t.b.emit(Op::v_low, Type::kV128, {both}));
+    }
+    return both;
+}
 
 ValueId read_avx(Translator &t, unsigned n, bool aligned) {
     const Operand &operand = t.op(n);

@@ -51,6 +51,7 @@ template <bool kExplicit> void string_mask(Translator &t);
 // ---- AVX, AVX2, FMA, F16C (emit_avx.cc, emit_avx_move.cc, emit_avx_memory.cc) ----
 /// Operand n: v256 where it has 32 bytes, else as read_vector. Any address will do unless aligned.
 ValueId read_avx(Translator &t, unsigned n, bool aligned = false);
+ValueId read_ymm(Translator &t, unsigned reg);
 /// A v128 clears the upper half.
 void write_avx(Translator &t, unsigned reg, ValueId value);
 template <Op kOp> void avx_op(Translator &t);

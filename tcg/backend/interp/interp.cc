@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "rhea/tcg/backend.h"
-#include "tcg/backend/interp/interp_memory.h"
+#include "tcg/backend/interp/interp_lanes.h"
 #include "tcg/backend/interp/interp_vector.h"
 #include "tcg/ir/eval.h"
 #include "tcg/ir/int_ops.h"
@@ -117,6 +117,7 @@ class Run {
     Left divide(ValueId id, const Inst& inst);
     Left call(ValueId id, const Inst& inst);
     Left atomic(ValueId id, const Inst& inst);
+    bool access_by_lane(ValueId id, const Inst& inst);
     Left x87(ValueId id, const Inst& inst);
     bool x87_memory(const Inst& inst);
     Left x87_set_control(const Inst& inst);
@@ -189,6 +190,10 @@ Run::Left Run::step(ValueId id, const Inst& inst) {
                 memory_.store(low(inst, 0), type_bytes(inst.type), inst.aux, value(inst, 1)));
         case Op::check_w:
             return unless_fault(memory_.check_write(low(inst, 0), type_bytes(inst.type), inst.aux));
+        case Op::ld_mask:
+        case Op::st_mask:
+        case Op::gather:
+            return unless_fault(access_by_lane(id, inst));
         case Op::atomic_add:
         case Op::atomic_and:
         case Op::atomic_or:
@@ -285,6 +290,33 @@ Run::Left Run::atomic(ValueId id, const Inst& inst) {
                                    low(inst, 2), old);
     values_[id].low = ir::low_bits(old, type_bits(inst.type));
     return unless_fault(ok);
+}
+
+bool Run::access_by_lane(ValueId id, const Inst& inst) {
+    const LaneAccess access = LaneAccess::unpack(inst.imm);
+    const bool gathers = inst.op == Op::gather;
+    LaneArea area;
+    const auto put = [&](void* to, unsigned arg) {
+        const std::array halves{values_[inst.args[arg]], uppers_[inst.args[arg]]};
+        std::memcpy(to, halves.data(), type_bytes(block_.type_of(inst.args[arg])));
+    };
+    LaneSlots slots;
+    if (gathers) {
+        put(area.address, 0);
+        put(area.address + 4, access.count == 8 ? 1 : 0);
+        const auto at = [&](unsigned n) { return reinterpret_cast<std::uint8_t*>(&head_) + guest_.slots[n].offset; };
+        slots = {{at(access.data_low), at(access.data_high)}, {at(access.mask_low), at(access.mask_high)}};
+    }
+    if (inst.op == Op::st_mask)
+        put(area.data, 1);
+    put(area.mask, inst.op == Op::ld_mask ? 1 : 2);
+    if (!access_lanes(memory_, access, gathers ? 0 : low(inst, 0), area, slots))
+        return false;
+    if (inst.op != Op::st_mask) {
+        std::memcpy(&values_[id], area.data, 16);
+        std::memcpy(&uppers_[id], area.data + 16, 16);
+    }
+    return true;
 }
 
 Run::Left Run::x87(ValueId id, const Inst& inst) {

@@ -167,6 +167,12 @@ bool Memory::store_wide(std::uint64_t address, unsigned flags, const Value& low,
     return !faulted();
 }
 
+bool Memory::touch(std::uint64_t address, unsigned size) {
+    if (callbacks_.touch != nullptr)
+        callbacks_.touch(&head_, address, size);
+    return !faulted();
+}
+
 bool Memory::check_write(std::uint64_t address, unsigned size, unsigned flags) {
     if (!misaligned(address, size, flags) && lookup(address, size, kWriteTagOffset) != nullptr)
         return true;

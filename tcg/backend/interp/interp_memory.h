@@ -16,6 +16,7 @@ class Memory {
     bool store(std::uint64_t address, unsigned size, unsigned flags, const Value& value);
     bool load_wide(std::uint64_t address, unsigned flags, Value& low, Value& high);
     bool store_wide(std::uint64_t address, unsigned flags, const Value& low, const Value& high);
+    bool touch(std::uint64_t address, unsigned size); ///< MemoryCallbacks::touch
     bool check_write(std::uint64_t address, unsigned size, unsigned flags);
     /// `old`: what memory held. a, b: the op's arguments behind the address.
     bool atomic(ir::Op op, std::uint64_t address, unsigned size, std::uint64_t a, std::uint64_t b,

@@ -22,6 +22,8 @@ constexpr bool is_memory_op(Op op) {
     switch (op) {
     case Op::ld:
     case Op::st:
+    case Op::ld_mask:
+    case Op::st_mask:
     case Op::check_w:
     case Op::x87_ld:
     case Op::x87_st:
@@ -198,7 +200,7 @@ void Analysis::name_values() {
             if (add.op == Op::add && add.type == Type::kI64 && vals[a].flags_of == kNoValue &&
                 insts[add.args[1]].op == Op::konst && fits_int32(insts[add.args[1]].imm))
                 vals[a].lazy = true;
-            if (inst.op == Op::ld || inst.op == Op::st)
+            if (inst.op == Op::ld || inst.op == Op::st || inst.op == Op::ld_mask || inst.op == Op::st_mask)
                 join_group(i, inst);
             if (inst.op == Op::st && (insts[vals[inst.args[1]].root].op == Op::v_to_i32 || insts[vals[inst.args[1]].root].op == Op::v_to_i64) &&
                 insts[vals[inst.args[1]].root].type == inst.type)

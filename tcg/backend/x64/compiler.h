@@ -274,6 +274,11 @@ private:
     void emit_compare_exchange(ValueId i);
     void put_atomic(const SlowAccess &slow, Op op, unsigned bytes, const Loc &first, const Loc &second);
 
+    // ---- emit_lanes.cc
+    Mem lane_area(std::size_t offset) const { return state_mem(layout_.cold(offsetof(VcpuCold, lanes) + offset)); }
+    void put_in_lane_area(ValueId v, std::size_t offset);
+    void call_lanes(std::uint64_t imm, const SafePointPlan &plan, bool reload);
+
     // ---- emit_x87.cc
     void need_x87();
     /// Taken where a slow path may be called: has it to give the host's x87 its state back?

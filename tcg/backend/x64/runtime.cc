@@ -1,6 +1,6 @@
 #include "tcg/backend/x64/runtime.h"
 
-#include "tcg/backend/interp/interp_memory.h"
+#include "tcg/backend/interp/interp_lanes.h"
 #include "tcg/backend/x64/side_table.h"
 
 #include <bit>
@@ -96,6 +96,22 @@ void probe_write(const RuntimeContext *context, VcpuHead *state) {
     const std::uint64_t how = cold.spill[kArgSpill + 1];
     void *host = context->memory.probe_write(state, cold.spill[kArgSpill], how & 0xff, static_cast<unsigned>(how >> 8));
     cold.spill[kDataSpill] = reinterpret_cast<std::uint64_t>(host);
+}
+
+void lanes(const RuntimeContext *context, VcpuHead *state) {
+    VcpuCold &cold = cold_of(context, state);
+    ++cold.stat_slow_loads;
+    const LaneAccess access = LaneAccess::unpack(cold.spill[kArgSpill + 1]);
+    interp::LaneSlots slots;
+    if (access.kind == LaneAccess::Kind::kGather) {
+        const auto at = [&](unsigned slot) { // a fault takes pinned registers from where they are saved
+            const SlotPlace &place = context->layout->slots[slot];
+            return place.xmm >= 0 ? cold.vector_save[place.xmm] : reinterpret_cast<std::uint8_t *>(state) + place.disp + kStateBias;
+        };
+        slots = {{at(access.data_low), at(access.data_high)}, {at(access.mask_low), at(access.mask_high)}};
+    }
+    interp::Memory memory(*state, context->layout->cold_offset, context->memory);
+    interp::access_lanes(memory, access, cold.spill[kArgSpill], cold.lanes, slots);
 }
 
 void x87_read(const RuntimeContext *context, VcpuHead *state) {

@@ -15,6 +15,9 @@ void divide(const RuntimeContext *context, VcpuHead *state);
 void raise(const RuntimeContext *context, VcpuHead *state);
 void probe_write(const RuntimeContext *context, VcpuHead *state);
 
+/// Masked moves and gathers whose inline check failed. See Thunks::lanes.
+void lanes(const RuntimeContext *context, VcpuHead *state);
+
 /// Memory operands of x87 instructions whose inline check failed. See Thunks::x87_read.
 void x87_read(const RuntimeContext *context, VcpuHead *state);
 void x87_write(const RuntimeContext *context, VcpuHead *state);

@@ -72,7 +72,7 @@ void Analysis::join_group(ValueId i, const Inst &inst) {
     std::int64_t offset = 0;
     const Base base = base_of(inst.args[0], offset);
     const std::int64_t end = offset + type_bytes(inst.type);
-    const bool write = inst.op == Op::st || (inst.aux & kMemWriteIntent) != 0;
+    const bool write = inst.op == Op::st || inst.op == Op::st_mask || (inst.aux & kMemWriteIntent) != 0;
     unsigned n = 0;
     while (n < open_count_ && open_[n].base != base)
         ++n;

@@ -543,6 +543,7 @@ private:
         out_.divide = emit_call(runtime::divide, true);
         out_.atomic = emit_call(runtime::atomic, true);
         out_.probe_write = emit_call(runtime::probe_write, true);
+        out_.lanes = emit_call(runtime::lanes, true);
         out_.raise = start();
         a_.sub(8, Gpr::rsp, 8);
         store_pinned();

@@ -58,6 +58,8 @@ struct Thunks {
     /// call: address in kArgSpill, operand bytes in the next. Memory to kDataSpill; kDataSpill to memory. The host's x87 may have
     /// lost the guest's state afterwards.
     const std::uint8_t *x87_read = nullptr, *x87_write = nullptr;
+    /// call: address in kArgSpill, LaneAccess in the next; VcpuCold::lanes has the rest and gets the result.
+    const std::uint8_t *lanes = nullptr;
     /// call: exception vector in kArgSpill, error code in the next. Does not come back.
     const std::uint8_t *raise = nullptr;
     /// call: arguments in r10, r11 and spill kDataSpill + 2; result in r10. By helper.
