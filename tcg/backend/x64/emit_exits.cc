@@ -29,8 +29,7 @@ void BlockCompiler::emit_poll(Label &to) {
 /// r10 = linear pc, r11 and r14 free: to the block there, by the window's jump cache.
 void BlockCompiler::probe_jump_cache(Gpr pc) {
     const Gpr t = pc == Gpr::r11 ? Gpr::r14 : Gpr::r11;
-    a().mov(4, t, pc);
-    a().shr(4, t, kJumpCacheBits);
+    a().rorx(4, t, pc, kJumpCacheBits); // what comes in above is masked away
     a().xor_(4, t, pc);
     a().and_(4, t, kJumpIndexMask);
     a().cmp(8, ptr(kStateReg, t, 8, Layout::window(kJumpOffset)), pc);

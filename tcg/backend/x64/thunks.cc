@@ -362,8 +362,7 @@ private:
     }
     /// r11 = twice the index of r10's line.
     void jump_cache_line() {
-        a_.mov(4, Gpr::r11, Gpr::r10);
-        a_.shr(4, Gpr::r11, kJumpCacheBits);
+        a_.rorx(4, Gpr::r11, Gpr::r10, kJumpCacheBits);
         a_.xor_(4, Gpr::r11, Gpr::r10);
         a_.and_(4, Gpr::r11, kJumpIndexMask);
     }
