@@ -132,6 +132,8 @@ public:
         {
             const auto held = vcpu_.space_->lock();
             settled = vcpu_.cache_->pin(ram_page);
+            if (count_ == 0)
+                vcpu_.space_->patch_sites().of_page(ram_page, patched_);
             pages_[count_++] = page;
         }
         if (!settled) {
@@ -145,12 +147,19 @@ public:
     FetchWindow window() const {
         return {.page = vcpu_.source_pages_.data(),
                 .next_page = count_ == 2 ? vcpu_.source_pages_.data() + core::kPageSize : nullptr,
-                .page_offset = static_cast<std::uint16_t>(pages_[0].ram_addr & ~core::kPageMask)};
+                .page_offset = static_cast<std::uint16_t>(pages_[0].ram_addr & ~core::kPageMask),
+                .patched = patched_,
+                .running_page = pages_[0].host - (pages_[0].ram_addr & ~core::kPageMask)};
     }
     const CodePage &page(unsigned n) const { return pages_[n]; }
 
     // With the space's lock held.
-    bool unchanged(std::size_t length) const {
+    /// But for fields that the block reads when it runs.
+    bool unchanged(const ir::Block &block) const {
+        const std::size_t length = block.byte_length;
+        const std::uint8_t *const host_page = pages_[0].host - (pages_[0].ram_addr & ~core::kPageMask);
+        for (const ir::CodeField &field : block.fields)
+            std::memcpy(vcpu_.source_pages_.data() + field.page_offset, host_page + field.page_offset, field.length);
         const std::size_t first = std::min<std::size_t>(length, core::kPageSize - (pages_[0].ram_addr & ~core::kPageMask));
         return std::memcmp(image(0), pages_[0].host, first) == 0 &&
                (first == length || std::memcmp(image(1), pages_[1].host, length - first) == 0);
@@ -168,6 +177,7 @@ private:
     }
 
     TcgVcpu &vcpu_;
+    std::vector<ir::CodeField> &patched_ = vcpu_.patched_;
     std::array<CodePage, 2> pages_;
     unsigned count_ = 0;
 };
@@ -206,7 +216,7 @@ TcgVcpu::Translated TcgVcpu::try_translate(std::uint64_t pc, const CodePage &pag
 /// Generates the block's code and makes it visible, if the bytes are still those that it was made of.
 TcgVcpu::Translated TcgVcpu::publish(Source &source, std::uint64_t pc, std::array<std::uint64_t, 2> ram_addr, TranslationBlock *&result) {
     const auto held = space_->lock();
-    const bool unchanged = source.unchanged(ir_.byte_length);
+    const bool unchanged = source.unchanged(ir_);
     TranslationBlock *const others = space_->several() ? cache_->find(ram_addr[0], cold_->mode_word) : nullptr;
     // A hot one without code had more values than places: it makes room for what translate_hot tries next.
     const bool made_meanwhile = unchanged && others && others->ram_addr2 == ram_addr[1] &&
@@ -289,7 +299,7 @@ std::unique_ptr<TranslationBlock> TcgVcpu::compile() {
             return nullptr;
         if (generator_->compile(ir_, buffer, compiled_)) {
             code_->commit(buffer, compiled_.size);
-            auto block = TranslationBlock::make(compiled_.exits, compiled_.side_table.bytes);
+            auto block = TranslationBlock::make(compiled_.exits, compiled_.side_table.bytes, ir_.fields);
             block->entry = compiled_.entry;
             block->code_size = compiled_.size;
             block->ir = std::move(made_ir_);
@@ -297,7 +307,7 @@ std::unique_ptr<TranslationBlock> TcgVcpu::compile() {
             return block;
         }
     }
-    auto block = TranslationBlock::make();
+    auto block = TranslationBlock::make({}, {}, ir_.fields);
     block->ir = std::make_unique<ir::Block>(ir_); // what the generator cannot do, the interpreter does
     return block;
 }

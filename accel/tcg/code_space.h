@@ -7,6 +7,7 @@
 // A frame with code is marked (RamBlock::kPageHasCode), and from then on every store to it takes a slow path and happens under lock(),
 // so that it either comes before a block is made of the bytes, or drops the block. Docs: docs/smp.md.
 #pragma once
+#include "accel/tcg/patch_sites.h"
 #include "accel/tcg/perf_map.h"
 #include "accel/tcg/vcpu_gate.h"
 #include "rhea/accel/tcg.h"
@@ -46,6 +47,7 @@ public:
     // With lock() held.
     /// Drops the blocks that contain any of the bytes, and has the other vCPUs leave loops in them soon; returns how many.
     unsigned invalidate(std::uint64_t ram_addr, std::size_t length, const GateMember *self);
+    PatchSites &patch_sites() { return patch_sites_; }
     void page_emptied(std::uint64_t ram_page);
     void unpin(std::uint64_t page) {
         cache_->unpin(page, [this](std::uint64_t emptied) { page_emptied(emptied); });
@@ -85,6 +87,7 @@ private:
     std::unique_ptr<tcg::CodeGenerator> generator_;
     std::unique_ptr<tcg::BlockCache> cache_;
     std::unique_ptr<PerfMap> perf_map_; ///< with -d perf
+    PatchSites patch_sites_;
     std::vector<TcgVcpu *> vcpus_;
     std::array<core::RamBlock *, 64> ram_blocks_{}; ///< all that were ever seen in a memory view
     std::atomic<unsigned> ram_block_count_{0};

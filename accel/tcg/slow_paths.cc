@@ -200,16 +200,19 @@ bool TcgVcpu::may_have_code(const DataPage &page) const {
     return block->page_flags(offset).load(std::memory_order_acquire) & core::RamBlock::kPageHasCode;
 }
 
-/// Stores to the page's other granules need not come here again. Several vCPUs would have to tell each other of new blocks.
-/// With the space's lock held.
-void TcgVcpu::note_code_page(std::uint64_t address, const DataPage &page) {
+/// Stores to the page's other granules need not come here again, nor the one that has just been done: what is left of blocks does not
+/// overlap it. Several vCPUs would have to tell each other of new blocks. With the space's lock held.
+void TcgVcpu::note_code_page(std::uint64_t address, unsigned size, const DataPage &page) {
     if (!may_have_code(page) || lockstep_ || space_->several() || (watching_ && frontend_->watched_page(address)))
         return;
     std::uint64_t offset = 0;
     const core::RamBlock *block = page.block ? page.block : ram_block_of(page.host, &offset);
     const std::uint8_t *const host_page = page.host - (address & ~core::kPageMask);
     offset = static_cast<std::uint64_t>(host_page - block->host());
-    tlb_->note_code_page(address & core::kPageMask, host_page, cache_->granules(block->ram_base() + offset));
+    const std::uint64_t ram_page = block->ram_base() + offset;
+    const auto in_page = static_cast<std::uint32_t>(address & ~core::kPageMask);
+    const std::uint32_t key = cache_->touches_code(ram_page + in_page, size) ? CodePageLine::store_key(in_page, size) : 0;
+    tlb_->note_code_page(address & core::kPageMask, host_page, cache_->granules(ram_page), key);
 }
 
 bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
@@ -239,8 +242,10 @@ bool TcgVcpu::store_hits_code(const DataPage &page, unsigned size) {
             return true;
         }
     }
-    if (invalidate(ram_addr, size))
+    if (invalidate(ram_addr, size)) {
+        space_->patch_sites().note(ram_addr, size);
         note_overwritten(ram_addr & core::kPageMask);
+    }
     return false;
 }
 
@@ -255,6 +260,7 @@ void TcgVcpu::note_overwritten(std::uint64_t ram_page) {
     if (++overwritten_ >= kMany) {
         overwritten_ = 0;
         invalidate(ram_page, core::kPageSize);
+        space_->patch_sites().forget_page(ram_page);
     }
 }
 
@@ -350,7 +356,7 @@ void TcgVcpu::slow_store(std::uint64_t address, unsigned size, unsigned flags, c
         if (two && (second_done = second.is_ram()))
             store_piece(second, size - first, bytes + first);
         if (!two)
-            note_code_page(address, page);
+            note_code_page(address, size, page);
     }
     if (!first_done)
         store_piece(page, first, bytes);

@@ -117,7 +117,7 @@ private:
     void store_piece(const DataPage &page, unsigned size, const std::uint8_t *data);
     DataPage code_write_page(std::uint64_t address);
     void note_code_write(std::uint64_t address, const DataPage &page);
-    void note_code_page(std::uint64_t address, const DataPage &page);
+    void note_code_page(std::uint64_t address, unsigned size, const DataPage &page);
     /// A store is about to change translated bytes: true when the running block is among them and must be left first.
     void release_x87();
     bool store_hits_code(const DataPage &page, unsigned size); ///< with the space's lock held
@@ -195,6 +195,7 @@ private:
     bool watching_ = false; ///< the frontend has watched pages
     unsigned spins_ = 0;
     std::vector<std::uint8_t> source_pages_; ///< the bytes that a block is made of
+    std::vector<tcg::ir::CodeField> patched_; ///< and which of its page are stored to often
     const tcg::TranslationBlock *interpreting_ = nullptr; ///< the block that the interpreter runs
 
     /// Pages with code that are stored to: what the page walk found, as generated code may not have them in its TLB.

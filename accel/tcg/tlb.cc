@@ -277,10 +277,15 @@ void TlbSet::clear_code_pages(unsigned w) {
     window(w).code_pages = 0;
 }
 
-void TlbSet::note_code_page(std::uint64_t linear_page, const std::uint8_t *host_page, std::uint64_t granules) {
+void TlbSet::note_code_page(std::uint64_t linear_page, const std::uint8_t *host_page, std::uint64_t granules, std::uint32_t key) {
     const unsigned line = code_page_index(linear_page), w = current_window();
     const auto host = reinterpret_cast<std::uint64_t>(host_page);
-    code_pages(w)[line] = {linear_page, host - linear_page, granules, 0};
+    CodePageLine &entry = code_pages(w)[line];
+    if (entry.tag != linear_page || entry.addend != host - linear_page)
+        entry = {linear_page, host - linear_page, granules, {}, 0};
+    entry.granules = granules;
+    if (key != 0)
+        entry.stores[entry.turn++ % CodePageLine::kStores] = key;
     window(w).code_pages |= 1u << line;
     code_page_hosts_.set((host >> 12) % code_page_hosts_.size());
 }

@@ -51,8 +51,9 @@ public:
     /// Stores to this host page must take the slow path from now on. Its write entries are in no other lines than these.
     void revoke_write(const std::uint8_t *host_page, MarkedLines lines = MarkedLines::any());
     void flush_jump_caches();
-    /// Code may store to those granules of a page with code that have no bit here, by the slow path's thunk.
-    void note_code_page(std::uint64_t linear_page, const std::uint8_t *host_page, std::uint64_t granules);
+    /// Code may store to those granules of a page with code that have no bit here, by the slow path's thunk; and, though its granule has
+    /// one, as the store of `key` (CodePageLine::store_key; 0: none) does.
+    void note_code_page(std::uint64_t linear_page, const std::uint8_t *host_page, std::uint64_t granules, std::uint32_t key);
     /// The page has new code: what note_code_page() was told no longer holds.
     void drop_code_page(const std::uint8_t *host_page);
     /// `crosses`: the block reaches into the next page.

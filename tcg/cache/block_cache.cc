@@ -42,6 +42,18 @@ bool intersects(std::uint64_t a, std::uint64_t a_length, std::uint64_t b, std::u
     return a < b + b_length && b < a + a_length;
 }
 
+/// Are those of the bytes that belong to the block's first page all in one field, which it reads as it runs?
+bool only_a_field(const TranslationBlock &block, const Extent &extent, std::uint64_t ram_addr, std::uint64_t length) {
+    const std::uint64_t begin = std::max(ram_addr, extent.first);
+    const std::uint64_t end = std::min(ram_addr + length, extent.first + extent.first_length);
+    for (const ir::CodeField &field : block.fields()) {
+        const std::uint64_t at = page_of(extent.first) + field.page_offset;
+        if (begin >= at && end <= at + field.length)
+            return true;
+    }
+    return false;
+}
+
 constexpr unsigned kHostPartBits = 14; ///< of code addresses: blocks that begin in one part are in one list
 constexpr unsigned kMostHostParts = 8; ///< that a block may reach over
 std::uint64_t host_part(const std::uint8_t *pc) { return reinterpret_cast<std::uintptr_t>(pc) >> kHostPartBits; }
@@ -58,16 +70,20 @@ std::uint64_t granule_mask(std::uint64_t ram_addr, std::uint64_t length) {
 
 } // namespace
 
-std::unique_ptr<TranslationBlock> TranslationBlock::make(std::span<const ExitSlot> exits, std::span<const std::uint8_t> side_table) {
-    static_assert(sizeof(TranslationBlock) % alignof(ExitSlot) == 0);
+std::unique_ptr<TranslationBlock> TranslationBlock::make(std::span<const ExitSlot> exits, std::span<const std::uint8_t> side_table,
+                                                         std::span<const ir::CodeField> fields) {
+    static_assert(sizeof(TranslationBlock) % alignof(ExitSlot) == 0 && alignof(ExitSlot) % alignof(ir::CodeField) == 0);
     auto *const memory = static_cast<std::uint8_t *>(
-        ::operator new(sizeof(TranslationBlock) + exits.size_bytes() + side_table.size()));
+        ::operator new(sizeof(TranslationBlock) + exits.size_bytes() + fields.size_bytes() + side_table.size()));
     std::unique_ptr<TranslationBlock> block(new (memory) TranslationBlock);
     auto *const slots = reinterpret_cast<ExitSlot *>(memory + sizeof(TranslationBlock));
     std::uninitialized_copy(exits.begin(), exits.end(), slots);
-    auto *const table = memory + sizeof(TranslationBlock) + exits.size_bytes();
+    auto *const places = reinterpret_cast<ir::CodeField *>(slots + exits.size());
+    std::uninitialized_copy(fields.begin(), fields.end(), places);
+    auto *const table = reinterpret_cast<std::uint8_t *>(places + fields.size());
     std::uninitialized_copy(side_table.begin(), side_table.end(), table);
     block->exits = {slots, exits.size()};
+    block->field_count = static_cast<std::uint16_t>(fields.size());
     block->side_table = {table, side_table.size()};
     for (ExitSlot &exit : block->exits)
         exit.source = block.get();
@@ -332,7 +348,8 @@ bool BlockCache::touches_code(std::uint64_t ram_addr, std::size_t length) const 
 
 bool BlockCache::overlaps(const TranslationBlock &block, std::uint64_t ram_addr, std::size_t length) {
     const Extent extent = extent_of(block);
-    return intersects(extent.first, extent.first_length, ram_addr, length) ||
+    return (intersects(extent.first, extent.first_length, ram_addr, length) &&
+            !(block.field_count != 0 && only_a_field(block, extent, ram_addr, length))) ||
            (extent.second_length && intersects(extent.second, extent.second_length, ram_addr, length));
 }
 

@@ -16,6 +16,7 @@ static_assert(sizeof(Inst) == 32);  // translation time is memory traffic
 void Block::clear() {
     insts.clear();
     insns.clear();
+    fields.clear();
     mode = 0;
     page_offset = 0;
     byte_length = 0;

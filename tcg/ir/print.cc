@@ -60,6 +60,9 @@ void print_tail(Out out, const Inst& inst) {
         case Op::konst:
             fmt::format_to(out, " {:#x}", inst.imm);
             return;
+        case Op::code_field:
+            fmt::format_to(out, " {} bytes at page+{:#05x}", inst.aux, inst.imm & 0xfff);
+            return;
         case Op::lea:
             fmt::format_to(out, " << {}, {:+}", inst.aux, static_cast<std::int32_t>(inst.imm));
             return;

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+
 #include "rhea/tcg/lane_access.h"
 
 namespace rhea::tcg::ir {
@@ -151,6 +153,8 @@ std::string check_details(const Block& block, ValueId index, const GuestDescript
             return inst.aux < 16 ? "" : "no such condition";
         case Op::lea:
             return inst.aux < 4 ? "" : "shift above 3";
+        case Op::code_field:
+            return std::has_single_bit(inst.aux) && inst.aux * 8u <= bits ? "" : "no such field";
         case Op::ld:
         case Op::st:
         case Op::check_w:

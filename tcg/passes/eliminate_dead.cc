@@ -75,6 +75,7 @@ class Liveness {
                     flags_overwritten_ = false;
                 return used;
             case Op::pc_page:
+            case Op::code_field:
                 return used;
             case Op::call:
                 note_call(guest_.helpers[inst.aux].flags);

@@ -123,11 +123,12 @@ std::string_view x64_generator_lacks();
 std::unique_ptr<CodeGenerator> make_x64_generator(const GuestDescription &guest, std::uint32_t cold_offset,
                                                   const MemoryCallbacks &memory);
 
-/// A translated block. Lives in the block cache. One made by make() is one piece of memory with its exits and its side table: there
+/// A translated block. Lives in the block cache. One made by make() is one piece of memory with its exits, fields and side table: there
 /// are tens of thousands.
 struct TranslationBlock {
     /// With copies of what was compiled; CodeGenerator::move_exits is the caller's.
-    static std::unique_ptr<TranslationBlock> make(std::span<const ExitSlot> exits = {}, std::span<const std::uint8_t> side_table = {});
+    static std::unique_ptr<TranslationBlock> make(std::span<const ExitSlot> exits = {}, std::span<const std::uint8_t> side_table = {},
+                                                  std::span<const ir::CodeField> fields = {});
     static void operator delete(void *block) { ::operator delete(block); }
 
     std::uint64_t ram_addr = 0;      ///< physical identity of its first byte
@@ -137,12 +138,18 @@ struct TranslationBlock {
     bool valid = true;
     bool hot = false;                ///< translated for the second time
     std::uint16_t guest_insns = 0;
+    std::uint16_t field_count = 0;
     const std::uint8_t *entry = nullptr;
     std::uint32_t code_size = 0;
     std::span<ExitSlot> exits;
     std::span<const std::uint8_t> side_table;
     ExitSlot *incoming = nullptr;    ///< exits of other blocks chained to this one
     std::unique_ptr<ir::Block> ir;   ///< kept for the interpreter and for check=interp
+
+    /// Bytes of its code that may change without it: see ir::Block::fields. They lie behind the exits.
+    std::span<const ir::CodeField> fields() const {
+        return {reinterpret_cast<const ir::CodeField *>(exits.data() + exits.size()), field_count};
+    }
 };
 
 /// Runs IR directly: oracle for the JIT, fallback on hosts without a back end. Executes the block once (a loop to its own head

@@ -44,10 +44,10 @@ public:
     std::uint64_t granules(std::uint64_t ram_addr) const;
     /// Does [ram_addr, ram_addr + length) touch a 64-byte granule with translated bytes?
     bool touches_code(std::uint64_t ram_addr, std::size_t length) const;
-    /// Does it touch a byte of `block`?
+    /// Does it touch a byte of `block` but for those of one field (TranslationBlock::fields)?
     static bool overlaps(const TranslationBlock &block, std::uint64_t ram_addr, std::size_t length);
 
-    /// Drops the blocks that contain any of the bytes; returns how many.
+    /// Drops the blocks that overlaps() says of; returns how many.
     unsigned invalidate(std::uint64_t ram_addr, std::size_t length, const PageEmptied &page_emptied);
     /// Drops the blocks whose host code begins in [begin, begin + size); returns how many.
     unsigned drop_code(const std::uint8_t *begin, std::size_t size, const PageEmptied &page_emptied);

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 namespace rhea::tcg {
@@ -70,6 +71,10 @@ struct FetchWindow {
     const std::uint8_t *next_page = nullptr; ///< the linear next page, or null when it may not be fetched from
     std::uint16_t page_offset = 0;           ///< of pc
     bool hot = false;                        ///< the block runs often: a loop to its own head is to be unrolled
+    /// Bytes of the page that are stored to again and again. Where they lie in an instruction's immediate or displacement, the frontend
+    /// may have that read from `running_page` as it runs (code_field, Block::fields), so that such a store leaves the block alone.
+    std::span<const ir::CodeField> patched = {};
+    const std::uint8_t *running_page = nullptr; ///< the page's host address for as long as there is the block
 };
 
 /// Why translation stopped before the first instruction was complete.

@@ -87,9 +87,18 @@ struct GuestInsn {
     std::uint32_t first_inst = 0;  ///< IR index of its insn_start
 };
 
+/// Bytes of guest code that may change under a block: the immediate or displacement of one of its instructions, which
+/// code_field reads each time that it runs.
+struct CodeField {
+    std::uint16_t page_offset = 0;
+    std::uint8_t length = 0;
+    bool operator==(const CodeField &) const = default;
+};
+
 struct Block {
     std::vector<Inst> insts;
     std::vector<GuestInsn> insns;
+    std::vector<CodeField> fields;   ///< what code_field reads, each once; all in the block's first page
     std::uint32_t mode = 0;          ///< the block key's mode word
     std::uint16_t page_offset = 0;   ///< entry offset in the page
     std::uint16_t byte_length = 0;   ///< guest bytes covered from page_offset on (may reach over the page end by < 16)

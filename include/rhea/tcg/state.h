@@ -60,14 +60,18 @@ constexpr unsigned victim_index(std::uint64_t linear) { return ((linear >> 10 ^ 
 constexpr std::uint64_t invalid_victim_tag(unsigned index) { return index == 0 ? 0x1000 : 0; }
 
 /// A page that holds code and that something was stored to beside the code: slow paths store there by themselves where no
-/// 64-byte granule with translated bytes is touched.
+/// 64-byte granule with translated bytes is touched, or where the same store is known to hit no block.
 struct CodePageLine {
+    static constexpr unsigned kStores = 8;
     std::uint64_t tag = 0; ///< linear page base, or invalid_victim_tag()
     std::uint64_t addend = 0;
     std::uint64_t granules = 0; ///< bit n: bytes 64 n and following may be translated
-    std::uint64_t unused = 0;
+    std::uint32_t stores[kStores] = {}; ///< store_key() of stores to such granules that hit no block
+    std::uint64_t turn = 0; ///< which of them is the next to be forgotten
+    /// Of a store of `bytes` to that offset in the page; never 0.
+    static constexpr std::uint32_t store_key(std::uint32_t offset, unsigned bytes) { return offset << 6 | bytes; }
 };
-static_assert(sizeof(CodePageLine) == 32);
+static_assert(sizeof(CodePageLine) == 64);
 inline constexpr unsigned kCodePageLines = 16;
 constexpr unsigned code_page_index(std::uint64_t linear) { return (linear >> 12) & (kCodePageLines - 1); }
 

@@ -71,6 +71,9 @@ private:
         } else if (status == DecodeStatus::kInvalid) {
             t_.undefined();
         } else if (allowed()) {
+            if (!fetch_.patched.empty()) [[unlikely]] {
+                t_.find_fields(fetch_);
+            }
             peek_next();
             check_x87();
             emitter_of(t_.insn.row_id)(t_);

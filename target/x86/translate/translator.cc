@@ -106,7 +106,11 @@ ValueId Translator::read_as(unsigned n, unsigned size) {
     const Operand &operand = op(n);
     switch (operand.kind) {
     case Operand::Kind::kMem: return b.load(tcg::int_type(size), mem_address(size, false));
-    case Operand::Kind::kImm: return b.konst(tcg::int_type(size), insn.imm);
+    case Operand::Kind::kImm:
+        if (immediate_.length != 0 && immediate_.length <= size) [[unlikely]] {
+            return read_field(immediate_, tcg::int_type(size));
+        }
+        return b.konst(tcg::int_type(size), insn.imm);
     case Operand::Kind::kSeg: return slot(kSlotSelector + operand.reg);
     default: return reg(operand.reg, size, operand.high);
     }
@@ -158,7 +162,9 @@ ValueId Translator::effective_offset() {
     const Type type = size == 8 ? Type::kI64 : Type::kI32;
     const unsigned bytes = tcg::type_bytes(type);
     ValueId value = kNoValue;
-    if (m.rip_relative) {
+    if (displacement_.length != 0) [[unlikely]] {
+        value = offset_by_field(type);
+    } else if (m.rip_relative) {
         value = b.trunc(b.add_imm(b.emit(Op::pc_page, Type::kI64), next + m.disp), type);
     } else if (m.base == kNoReg && m.index == kNoReg) {
         value = b.konst(type, static_cast<std::uint64_t>(m.disp));

@@ -5,6 +5,7 @@
 // offsets are relative to the block's page base. One translator translates one block.
 #pragma once
 #include "rhea/target/x86/state.h"
+#include "rhea/tcg/frontend.h"
 #include "rhea/tcg/ir.h"
 #include "target/x86/decode/decode.h"
 #include "target/x86/helpers.h"
@@ -81,6 +82,10 @@ public:
     ValueId read_for_update(unsigned n); ///< memory is known writable afterwards
     void write(unsigned n, ValueId value);
     ValueId read_as(unsigned n, unsigned size); ///< as read, of another size (a register's low bytes)
+
+    // ---- fields of the instruction that are read when it runs (code_fields.cc) ----
+    /// Behind decoding, where the window has `patched` bytes.
+    void find_fields(const tcg::FetchWindow &fetch);
 
     // ---- addresses ----
     ValueId effective_offset();         ///< of insn.mem, i64, masked to the address size
@@ -163,6 +168,10 @@ private:
     void set_ended() { ended_ = true; }
 
     ValueId sum(Type type, ValueId base, ValueId index);
+    ValueId read_field(const tcg::ir::CodeField &field, Type type);
+    ValueId offset_by_field(Type type);
+    tcg::ir::CodeField displacement_, immediate_; ///< of the instruction, where they are patched
+    const std::uint8_t *running_page_ = nullptr;
 
     /// The last sums of two registers: instructions that follow one another often name the same element.
     struct Sum {

@@ -52,6 +52,14 @@ constexpr HalvesRule kHalves[] = {
 #undef RHEA_IR_OP
 };
 
+std::uint64_t code_field(const Inst& inst) {
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, reinterpret_cast<const void*>(inst.imm), inst.aux);
+    const unsigned unused = 64 - 8u * inst.aux, above = 64 - type_bits(inst.type);
+    const std::int64_t value = static_cast<std::int64_t>(bytes << unused) >> unused;
+    return static_cast<std::uint64_t>(value) << above >> above;
+}
+
 /// The guest's rounding and flush modes, exceptions masked; afterwards its sticky flags.
 class MxcsrScope {
   public:
@@ -170,6 +178,9 @@ Run::Left Run::step(ValueId id, const Inst& inst) {
             return {};
         case Op::pc_page:
             result.low = head_.pc_page;
+            return {};
+        case Op::code_field:
+            result.low = code_field(inst);
             return {};
         case Op::divu:
         case Op::divs:

@@ -45,6 +45,7 @@ constexpr bool keeps_host_flags(Op op, std::uint16_t bits) {
     case Op::get:
     case Op::set:
     case Op::pc_page:
+    case Op::code_field:
     case Op::trunc:
     case Op::zext:
     case Op::sext:

@@ -49,6 +49,20 @@ void BlockCompiler::emit_get(ValueId i) {
 
 void BlockCompiler::emit_pc_page(ValueId i) { emit_get(i); }
 
+/// Not through a TLB: the page may be one that the guest may not read, or that it watches.
+void BlockCompiler::emit_code_field(ValueId i) {
+    if (val(i).last_use == 0)
+        return;
+    const Gpr d = dest(i);
+    const unsigned bytes = inst(i).aux, wide = type_bytes(inst(i).type) == 8 ? 8 : 4;
+    a().mov_imm(d, inst(i).imm);
+    if (bytes == wide)
+        a().mov(bytes, d, ptr(d));
+    else
+        a().movsx(wide, bytes, d, ptr(d));
+    finish(i, d);
+}
+
 void BlockCompiler::emit_set(ValueId i) {
     const Slot slot = inst(i).aux;
     const ValueId v = inst(i).args[0];

@@ -480,13 +480,13 @@ private:
     /// it is none.
     void emit_access_beside_code(unsigned log2, bool store) {
         const unsigned bytes = 1u << log2;
-        Label miss;
+        Label miss, code, known;
         const Gpr page = Gpr::r10, t = Gpr::r11, granule = Gpr::r14;
         for (const Gpr r : {page, t, granule})
             a_.push(r);
         a_.mov(8, page, spill_mem(kArgSpill));
         a_.mov(4, t, page);
-        a_.shr(4, t, 7);
+        a_.shr(4, t, 6);
         a_.and_(4, t, static_cast<std::int32_t>((kCodePageLines - 1) * sizeof(CodePageLine)));
         a_.add(8, t, kStateReg);
         const auto field = [t](std::size_t offset) {
@@ -503,14 +503,26 @@ private:
             a_.shrx(8, page, field(offsetof(CodePageLine, granules)), page);
             a_.or_(4, granule, page);
             a_.test(1, granule, 1);
-            a_.jcc(Cond::kNE, miss);
+            a_.jcc(Cond::kNE, code);
         }
+        a_.bind(known);
         a_.mov(8, page, spill_mem(kArgSpill));
         a_.add(8, page, field(offsetof(CodePageLine, addend)));
         move_data(page, t, bytes, store);
         for (const Gpr r : {granule, t, page})
             a_.pop(r);
         a_.ret();
+        if (store) { // one that is known to hit no block
+            a_.bind(code);
+            a_.mov(4, page, spill_mem(kArgSpill));
+            a_.and_(4, page, 4095);
+            a_.shl(4, page, 6);
+            a_.or_(4, page, static_cast<std::int32_t>(CodePageLine::store_key(0, bytes)));
+            for (unsigned n = 0; n < CodePageLine::kStores; ++n) {
+                a_.cmp(4, page, field(offsetof(CodePageLine, stores) + n * sizeof(std::uint32_t)));
+                a_.jcc(Cond::kE, known);
+            }
+        }
         a_.bind(miss);
         for (const Gpr r : {granule, t, page})
             a_.pop(r);

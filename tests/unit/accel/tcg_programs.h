@@ -15,6 +15,27 @@ inline constexpr std::uint8_t kSelfModifying[] = {
     0xe2, 0xed,                                  // 8016: loop 8005
     0xf4,                                        // 8018: hlt
 };
+/// The offsets of its constants.
+inline constexpr unsigned kPatchRounds = 1, kPatchField = 6, kPatchMask = 0x14, kPatchStore = 0x18;
+inline constexpr std::uint8_t kPatchAndCall[] = {
+    0xb9, 0x00, 0x00, 0x00, 0x00,                // 8000: mov ecx,0x0
+    0xbf, 0x00, 0x00, 0x00, 0x00,                // 8005: mov edi,0x0
+    0xba, 0x00, 0x61, 0x00, 0x00,                // 800a: mov edx,0x6100
+    0x31, 0xdb,                                  // 800f: xor ebx,ebx
+    0x89, 0xc8,                                  // 8011: mov eax,ecx
+    0x0d, 0x00, 0x00, 0x00, 0x00,                // 8013: or eax,0x0
+    0x89, 0x07, 0x90,                            // 8018: mov DWORD PTR [edi],eax; nop
+    0x52,                                        // 801b: push edx
+    0x51,                                        // 801c: push ecx
+    0xe8, 0xde, 0x0f, 0x00, 0x00,                // 801d: call 9000
+    0x59,                                        // 8022: pop ecx
+    0x5a,                                        // 8023: pop edx
+    0x01, 0xc3,                                  // 8024: add ebx,eax
+    0x49,                                        // 8026: dec ecx
+    0x75, 0xe8,                                  // 8027: jne 8011
+    0x89, 0x1d, 0x00, 0x60, 0x00, 0x00,          // 8029: mov DWORD PTR 0x6000,ebx
+    0xf4,                                        // 802f: hlt
+};
 inline constexpr std::uint8_t kCrossingInsn[] = {
     0xb9, 0x02, 0x00, 0x00, 0x00,                // 8ff8: mov ecx,0x2
     0xb8, 0x11, 0x11, 0x11, 0x11,                // 8ffd: mov eax,0x11111111

@@ -121,6 +121,26 @@ protected:
             list.push_back({word(kNotes + 8 * n), word(kNotes + 8 * n + 4) & kBits});
         return list;
     }
+    /// Calls the function at 0x9000 with ECX counting down from `rounds`, before each call a store of the low `bytes` of ECX | mask to
+    /// `field`; the sum of what comes back in EAX. EDX is 0x6100.
+    std::uint32_t call_patched(const std::vector<std::uint8_t> &function, std::uint32_t field, unsigned bytes, std::uint32_t rounds,
+                               std::uint32_t mask = 0) {
+        std::vector<std::uint8_t> caller(std::begin(program::kPatchAndCall), std::end(program::kPatchAndCall));
+        std::memcpy(&caller[program::kPatchRounds], &rounds, 4);
+        std::memcpy(&caller[program::kPatchField], &field, 4);
+        std::memcpy(&caller[program::kPatchMask], &mask, 4);
+        constexpr std::uint8_t kStores[3][3] = {{0x88, 0x07, 0x90}, {0x66, 0x89, 0x07}, {0x89, 0x07, 0x90}}; // mov [edi], al, ax, eax
+        std::memcpy(&caller[program::kPatchStore], kStores[bytes / 2], 3);
+        memory_.write(0x9000, function.data(), function.size());
+        memory_.write(0x8000, caller.data(), caller.size());
+        run_to_halt(0x8000);
+        return result(0);
+    }
+    std::uint64_t translations() const {
+        constexpr std::string_view kName = "blocks translated";
+        const std::string text = accelerator_->describe("jit");
+        return std::stoull(text.substr(text.find(kName) + kName.size()));
+    }
     template <std::size_t kSize>
     std::vector<Trap> traps_of(const std::uint8_t (&code)[kSize]) {
         load(0x8000, code);
@@ -154,6 +174,65 @@ TEST_P(TcgRun, CodeChangedFromOutside) {
     memory_.write(0x8001, &value, sizeof value); // as a device does
     run_to_halt(0x8000);
     EXPECT_EQ(result(0), 0x55aau);
+}
+
+TEST_P(TcgRun, AFieldThatIsPatchedAgainAndAgainCostsFewTranslations) {
+    struct Case {
+        std::vector<std::uint8_t> function;
+        std::uint32_t field; ///< from the function's start
+        unsigned bytes;
+        std::uint32_t (*value)(std::uint32_t);
+    };
+    const Case cases[] = {
+        {{0x8d, 0x82, 0, 0, 0, 0, 0xc3}, 2, 4, [](std::uint32_t n) { return 0x6100 + n; }},                 // lea eax, [edx + n]
+        {{0xb8, 0, 0, 0, 0, 0xc3}, 1, 4, [](std::uint32_t n) { return n; }},                               // mov eax, n
+        {{0xb8, 0, 0, 0x34, 0x12, 0xc3}, 1, 2, [](std::uint32_t n) { return 0x12340000 + (n & 0xffff); }}, // its lower half
+        {{0x69, 0xc2, 0, 0, 0, 0, 0xc3}, 2, 4, [](std::uint32_t n) { return 0x6100 * n; }},                // imul eax, edx, n
+        {{0x6a, 0, 0x58, 0xc3}, 1, 1, [](std::uint32_t n) { return static_cast<std::uint32_t>(static_cast<std::int8_t>(n)); }}, // push n
+        {{0x31, 0xc0, 0x66, 0x05, 0, 0, 0xc3}, 4, 2, [](std::uint32_t n) { return n & 0xffff; }},          // add ax, n
+        {{0xc7, 0x42, 4, 0, 0, 0, 0, 0x8b, 0x42, 4, 0xc3}, 3, 4, [](std::uint32_t n) { return n; }},       // mov [edx + 4], n
+        {{0x89, 0xca, 0x83, 0xe2, 0x7c, 0x8d, 0x42, 0, 0xc3}, 7, 1, // lea eax, [(ecx & 0x7c) + n]
+         [](std::uint32_t n) { return (n & 0x7c) + static_cast<std::uint32_t>(static_cast<std::int8_t>(n)); }},
+        {{0x8d, 0x04, 0x8d, 0, 0, 0, 0, 0xc3}, 3, 4, [](std::uint32_t n) { return 5 * n; }},               // lea eax, [ecx * 4 + n]
+    };
+    constexpr std::uint32_t kRounds = 10'000;
+    for (const Case &c : cases) {
+        const std::uint64_t before = translations();
+        std::uint32_t sum = 0;
+        for (std::uint32_t n = kRounds; n != 0; --n)
+            sum += c.value(n);
+        EXPECT_EQ(call_patched(c.function, 0x9000 + c.field, c.bytes, kRounds), sum) << &c - cases;
+        EXPECT_LT(translations() - before, 60u) << &c - cases;
+    }
+}
+
+TEST_P(TcgRun, ABlockThatPatchesItsOwnField) {
+    // inc dword [0x9007] ; mov eax, N ; ret
+    EXPECT_EQ(call_patched({0xff, 0x05, 7, 0x90, 0, 0, 0xb8, 0, 0, 0, 0, 0xc3}, 0x6200, 4, 1000), 1000u * 1001 / 2);
+    EXPECT_LT(translations(), 60u);
+}
+
+TEST_P(TcgRun, MoreThanAPatchedFieldIsNewCode) {
+    const std::vector<std::uint8_t> function = {0xb8, 0, 0, 0, 0, 0xc3}; // mov eax, n
+    EXPECT_EQ(call_patched(function, 0x9001, 4, 100), 5050u);
+    constexpr std::uint32_t kOpcode = 0x9000;
+    const std::uint16_t word = 0x07b8;
+    memory_.write(kOpcode, &word, sizeof word); // as a device does
+    const std::uint8_t call_alone[] = {0xe8, 0xfb, 0x07, 0x00, 0x00, 0xa3, 0x00, 0x60, 0x00, 0x00, 0xf4}; // 8800: call 9000; mov [6000], eax
+    load(0x8800, call_alone);
+    run_to_halt(0x8800);
+    EXPECT_EQ(result(0), 7u);
+    const std::uint32_t value = 0x1234;
+    memory_.write(0x9001, &value, sizeof value); // the field alone
+    run_to_halt(0x8800);
+    EXPECT_EQ(result(0), 0x1234u);
+    const std::uint8_t other[] = {0x31, 0xc0, 0x0c, 0x55, 0xc3}; // xor eax, eax; or al, 0x55; ret
+    memory_.write(0x9000, other, sizeof other);
+    run_to_halt(0x8800);
+    EXPECT_EQ(result(0), 0x55u);
+    // The field's upper three bytes and the RET behind it.
+    EXPECT_EQ(call_patched(function, 0x9001, 4, 100), 5050u);
+    EXPECT_EQ(call_patched(function, 0x9002, 4, 100, 0xc3000000), 5050u << 8);
 }
 
 TEST_P(TcgRun, AnInstructionAcrossPagesWhoseSecondPageChanges) {

@@ -249,18 +249,28 @@ TEST_P(Tlb, PagesWithCodeAreForgottenWhenTheirCodeChanges) {
     const auto line = [this](std::uint64_t linear) {
         return reinterpret_cast<const CodePageLine *>(tlb_.current() + kCodePageOffset)[code_page_index(linear)];
     };
-    tlb_.note_code_page(0x5000, host_of(0x9000), 5);
+    tlb_.note_code_page(0x5000, host_of(0x9000), 5, 0);
     EXPECT_EQ(line(0x5000).tag, 0x5000u);
     EXPECT_EQ(line(0x5000).granules, 5u);
     EXPECT_EQ(line(0x5000).tag + line(0x5000).addend, reinterpret_cast<std::uint64_t>(host_of(0x9000)));
+    constexpr unsigned kStores = CodePageLine::kStores;
+    const auto knows = [&](std::uint32_t key) {
+        const CodePageLine now = line(0x5000);
+        return std::count(now.stores, now.stores + kStores, key) == 1;
+    };
+    for (unsigned n = 0; n <= kStores; ++n)
+        tlb_.note_code_page(0x5000, host_of(0x9000), 5, CodePageLine::store_key(n, 4));
+    EXPECT_FALSE(knows(CodePageLine::store_key(0, 4))) << "one more than there is room for";
+    EXPECT_TRUE(knows(CodePageLine::store_key(1, 4)) && knows(CodePageLine::store_key(kStores, 4)));
     tlb_.drop_code_page(host_of(0xa000));
     EXPECT_EQ(line(0x5000).tag, 0x5000u);
     tlb_.drop_code_page(host_of(0x9000));
     EXPECT_NE(line(0x5000).tag, 0x5000u);
-    tlb_.note_code_page(0x5000, host_of(0x9000), 5);
+    tlb_.note_code_page(0x5000, host_of(0x9000), 5, 0);
+    EXPECT_FALSE(knows(CodePageLine::store_key(1, 4)));
     tlb_.flush_page(0x5000);
     EXPECT_NE(line(0x5000).tag, 0x5000u);
-    tlb_.note_code_page(0x5000, host_of(0x9000), 5);
+    tlb_.note_code_page(0x5000, host_of(0x9000), 5, 0);
     tlb_.flush_all(true);
     EXPECT_NE(line(0x5000).tag, 0x5000u);
 }

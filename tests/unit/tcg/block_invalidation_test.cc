@@ -52,6 +52,27 @@ protected:
     std::vector<std::uint32_t> modes_; ///< of all that were added
 };
 
+TEST_F(Blocks, AFieldThatTheBlockReadsIsNoPartOfIt) {
+    const ExitSlot exit;
+    constexpr ir::CodeField kFields[] = {{0x104, 4}, {0x108, 1}};
+    constexpr std::uint8_t kTable[] = {7, 8, 9};
+    auto block = TranslationBlock::make({&exit, 1}, kTable, kFields);
+    EXPECT_TRUE(std::equal(block->side_table.begin(), block->side_table.end(), std::begin(kTable), std::end(kTable)));
+    block->ram_addr = 0x5100;
+    block->byte_length = 9;
+    EXPECT_FALSE(BlockCache::overlaps(*block, 0x5104, 4));
+    EXPECT_FALSE(BlockCache::overlaps(*block, 0x5105, 1)) << "a part of it";
+    EXPECT_FALSE(BlockCache::overlaps(*block, 0x5108, 8)) << "what is behind the block is none of its";
+    EXPECT_TRUE(BlockCache::overlaps(*block, 0x5103, 4));
+    EXPECT_TRUE(BlockCache::overlaps(*block, 0x5104, 5)) << "two fields: whoever stores so means something else";
+    EXPECT_TRUE(BlockCache::overlaps(*block, 0x5000, 0x1000));
+    const TranslationBlock *const there = cache_.insert(std::move(block));
+    EXPECT_EQ(invalidate(0x5104, 4), 0u);
+    EXPECT_TRUE(there->valid);
+    EXPECT_TRUE(cache_.touches_code(0x5104, 4)) << "the store still has to ask";
+    EXPECT_EQ(invalidate(0x5102, 4), 1u);
+}
+
 TEST_F(Blocks, ModesThatOneKeyStandsForStayApart) {
     // All sums of these have the same bits in a bucket's key.
     constexpr std::uint32_t kAlike[] = {0x20200, 0x40400, 0x80800, 0x101000, 0x202000, 0x404000, 0x808000, 0x1010001, 0x2000202};
