@@ -2,6 +2,7 @@
 
 #include "tcg/backend/x64/assembler.h"
 #include "tcg/backend/x64/runtime.h"
+#include "tcg/backend/x64/thunk_carry.h"
 
 #include <algorithm>
 
@@ -550,7 +551,9 @@ private:
 
     void emit_simple_calls() {
         out_.flags_to_raw = emit_call(runtime::flags_to_raw, false);
-        emit_carry_to_src2(emit_call(runtime::carry_to_src2, false));
+        const std::uint8_t *const any_carry = emit_call(runtime::carry_to_src2, false);
+        start();
+        out_.carry_to_src2 = emit_carry_to_src2(a_, any_carry);
         out_.divide = emit_call(runtime::divide, true);
         out_.atomic = emit_call(runtime::atomic, true);
         out_.probe_write = emit_call(runtime::probe_write, true);
@@ -566,62 +569,6 @@ private:
         a_.mov(8, Gpr::rsi, head_mem(offsetof(VcpuHead, canonical_state)));
         call_cpp(runtime::raise);
         a_.jmp(exit_exception_);
-    }
-
-    /// What most blocks leave, without C++. Keeps all registers.
-    void emit_carry_to_src2(const std::uint8_t *others) {
-        const Mem op = head_mem(offsetof(VcpuHead, cc_op)), dst = head_mem(offsetof(VcpuHead, cc_dst));
-        const Mem source2 = head_mem(offsetof(VcpuHead, cc_src2));
-        const Gpr kind = Gpr::r10, a = Gpr::r11, b = Gpr::rcx;
-        Label harder, there, raw, logic, sum, store;
-        out_.carry_to_src2 = start();
-        for (const Gpr r : {kind, a, b})
-            a_.push(r);
-        a_.mov(4, kind, op);
-        a_.test(4, kind, static_cast<std::int32_t>(kCarryOverride | kOverflowOverride));
-        a_.jcc(Cond::kNE, there);
-        a_.cmp(4, kind, static_cast<std::int32_t>(cc_op(FlagsKind::kAdc, 1)));
-        a_.jcc(Cond::kAE, harder);
-        a_.cmp(4, kind, static_cast<std::int32_t>(cc_op(FlagsKind::kAdd, 1)));
-        a_.jcc(Cond::kB, raw);
-        a_.cmp(4, kind, static_cast<std::int32_t>(cc_op(FlagsKind::kLogic, 1)));
-        a_.jcc(Cond::kAE, logic);
-        // Operands moved up to bit 63: a carries or borrows there.
-        a_.mov(4, b, kind);
-        a_.and_(4, b, 3);
-        a_.mov(4, a, 8);
-        a_.shlx(4, a, a, b);
-        a_.mov(4, b, 64);
-        a_.sub(4, b, a);
-        a_.shlx(8, a, dst, b);
-        a_.shlx(8, b, head_mem(offsetof(VcpuHead, cc_src)), b);
-        a_.and_(4, kind, -4);
-        a_.cmp(4, kind, static_cast<std::int32_t>(cc_op(FlagsKind::kSub, 1)));
-        a_.jcc(Cond::kE, sum);
-        a_.cmp(8, a, b); // the sum below its operand; a below b
-        a_.jmp(store);
-        a_.bind(sum);
-        a_.add(8, a, b); // the difference and what was subtracted
-        a_.bind(store);
-        a_.setcc(Cond::kB, a);
-        a_.movzx(1, a, a);
-        a_.mov(8, source2, a);
-        a_.jmp(there);
-        a_.bind(raw);
-        a_.mov(4, a, dst);
-        a_.and_(4, a, 1);
-        a_.mov(8, source2, a);
-        a_.jmp(there);
-        a_.bind(logic);
-        a_.mov(8, source2, 0);
-        a_.bind(there);
-        for (const Gpr r : {b, a, kind})
-            a_.pop(r);
-        a_.ret();
-        a_.bind(harder);
-        for (const Gpr r : {b, a, kind})
-            a_.pop(r);
-        a_.jmp(others);
     }
 
     void emit_evaluate_flags() {
