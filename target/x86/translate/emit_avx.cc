@@ -53,8 +53,9 @@ ValueId read_avx(Translator &t, unsigned n, bool aligned) {
 
 void write_avx(Translator &t, unsigned reg, ValueId value) {
     if (t.b.block().type_of(value) == Type::kV256) {
-        t.set_slot(kSlotYmmHigh + reg, t.b.emit(Op::v_high, Type::kV128, {value}));
+        // The lower half first: the back end then finds the upper one beside it.
         t.set_slot(kSlotXmm + reg, t.b.emit(Op::v_low, Type::kV128, {value}));
+        t.set_slot(kSlotYmmHigh + reg, t.b.emit(Op::v_high, Type::kV128, {value}));
     } else {
         t.set_slot(kSlotXmm + reg, value);
         t.set_slot(kSlotYmmHigh + reg, t.vector_zero());

@@ -80,6 +80,7 @@ bool BlockCompiler::compile(const ir::Block &block, CodeBuffer buffer, CompiledC
     assembler.word32(block.page_offset);
     assembler.word32(analysis_.entry_flags_used ? 0 : kFlagsDead);
     entry_offset_ = static_cast<std::uint32_t>(assembler.offset());
+    enter_loop();
     assembler.bind(head_);
     if (lead_nop_)
         assembler.nop(2);
@@ -163,6 +164,9 @@ void BlockCompiler::begin(const ir::Block &block) {
     group_spill_owner_.fill(-1);
     checks_.assign(analysis_.groups.size(), {});
     slot_value_.assign(layout_.slots.size(), kNoValue);
+    full_uppers_ = dirty_uppers_ = 0;
+    upper_value_.fill(kNoValue);
+    plan_loop_uppers();
     cold_.clear();
     desc_bytes_.clear();
     record_bytes_.clear();

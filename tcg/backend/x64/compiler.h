@@ -86,6 +86,10 @@ private:
     struct SafePointPlan {
         std::uint32_t desc_begin = 0, desc_end = 0;
         std::uint16_t page_offset = 0;
+        std::uint16_t uppers = 0; ///< dirty_uppers_
+    };
+    struct Uppers {
+        std::uint32_t full = 0, dirty = 0;
     };
     struct HostFlags {
         ValueId value = kNoValue;
@@ -274,6 +278,19 @@ private:
     void emit_compare_exchange(ValueId i);
     void put_atomic(const SlowAccess &slow, Op op, unsigned bytes, const Loc &first, const Loc &second);
 
+    // ---- upper_halves.cc
+    Mem upper_mem(unsigned n) const;
+    void lose_upper(unsigned n);
+    void keep_upper(unsigned n, ValueId v);
+    void store_uppers(std::uint32_t which);
+    void fill_uppers(std::uint32_t which);
+    void flush_uppers(std::uint32_t which = ~0u);
+    void flush_upper_slot(Slot slot);
+    void spare_upper(unsigned n);
+    bool joined(ValueId low, ValueId high);
+    void plan_loop_uppers();
+    void enter_loop();
+
     // ---- emit_lanes.cc
     Mem lane_area(std::size_t offset) const { return state_mem(layout_.cold(offsetof(VcpuCold, lanes) + offset)); }
     void put_in_lane_area(ValueId v, std::size_t offset);
@@ -287,7 +304,7 @@ private:
 
     // ---- emit_exits.cc
     void exit_to(std::int64_t page_offset, bool conditional, Cond cc);
-    void emit_leave(std::int64_t page_offset, const FlagsPlan &plan, bool poll);
+    void emit_leave(std::int64_t page_offset, const FlagsPlan &plan, bool poll, const Uppers &uppers);
     void probe_jump_cache(Gpr pc);
     void emit_stub(std::size_t exit);
     std::size_t new_exit(std::int64_t page_offset);
@@ -307,6 +324,7 @@ private:
     Xmm alloc_xmm();
     Xmm temp_xmm();
     void bind_xmm(ValueId v, Xmm x);
+    void own_xmm(ValueId v, Xmm x);
     void evict_xmm(Xmm x, bool for_call = false);
     bool xmm_mem(ValueId v, Mem &out);
     void set_vector(Slot slot, ValueId v);
@@ -348,6 +366,8 @@ private:
     bool low_part_ = false;             ///< two_address gave a register whose rest must stay
     std::array<ValueId, kGprCount> reg_value_{};
     std::array<ValueId, kXmmCount> xmm_value_{};
+    std::uint32_t full_uppers_ = 0, dirty_uppers_ = 0, loop_uppers_ = 0; ///< by pinned vector register
+    std::array<ValueId, kXmmCount> upper_value_{}; ///< what its upper half is, where that is known: a v128, or the v256 that it is the upper half of
     std::array<ValueId, kSpills> spill_owner_{};
     std::array<ValueId, kVectorSpills> vector_spill_owner_{};
     std::array<std::int32_t, kGprCount> reg_group_{}; ///< whose addend a register holds, or -1

@@ -83,6 +83,7 @@ void BlockCompiler::emit_call(ValueId i) {
     const std::uint16_t flags = guest_.helpers[call.aux].flags;
     const bool writes_slots = (flags & kHelperWritesSlots) != 0;
     const bool may_fault = (flags & kHelperMayFault) != 0;
+    flush_uppers();
     // A helper that may write slots and then fault would take the operands of lazy flags with it.
     if ((flags & kHelperFlagsIn) || (may_fault && writes_slots))
         store_flags_now();
@@ -142,6 +143,8 @@ void BlockCompiler::emit_call(ValueId i) {
     if (call.arg_count < 1)
         a().xor_(4, Gpr::r10, Gpr::r10);
     host_ = {};
+    full_uppers_ = 0;
+    upper_value_.fill(kNoValue);
     a().call(thunks_.helpers[call.aux]);
     x87_ready_ = false;
     if (may_fault)

@@ -40,16 +40,27 @@ void BlockCompiler::probe_jump_cache(Gpr pc) {
 }
 
 /// The code of an exit to a page offset from its first jump's target on: flags, then away.
-void BlockCompiler::emit_leave(std::int64_t page_offset, const FlagsPlan &plan, bool poll) {
+void BlockCompiler::emit_leave(std::int64_t page_offset, const FlagsPlan &plan, bool poll, const Uppers &uppers) {
     cold_mode_ = true;
     cold_free_ = kScratchMask & ~plan_mask(plan);
     const auto offset = static_cast<std::int32_t>(page_offset);
     const bool in_page = page_offset >= 0 && page_offset < 4096;
     const bool self = in_page && page_offset == block_->page_offset && !block_->crosses_page;
     const bool counted = self && poll && !block_->hot;
+    const bool carries = self && loop_uppers_ != 0;
     Label leave, hot;
+    if (!carries)
+        store_uppers(uppers.dirty);
     if (poll)
         emit_poll(leave);
+    if (carries) {
+        // The head is not the entry, whose first byte says whether the block has been retired.
+        constexpr std::int8_t kJump = -0x15;
+        a().cmp(1, Mem::rip(a().exec_at(entry_offset_)), kJump);
+        a().jcc(Cond::kE, leave);
+        store_uppers(uppers.dirty & ~loop_uppers_);
+        fill_uppers(loop_uppers_ & ~uppers.full);
+    }
     if (self) {
         if (analysis_.entry_flags_used)
             emit_store_flags(plan);
@@ -81,6 +92,8 @@ void BlockCompiler::emit_leave(std::int64_t page_offset, const FlagsPlan &plan, 
     pending_first_jump_ = {};
     if (poll) {
         a().bind(leave);
+        if (carries)
+            store_uppers(uppers.dirty);
         cold_free_ = kScratchMask & ~plan_mask(plan);
         emit_store_flags(plan);
         a().call(thunks_.exit_next_at);
@@ -115,23 +128,24 @@ void BlockCompiler::exit_to(std::int64_t page_offset, bool conditional, Cond cc)
     const bool in_page = page_offset >= 0 && page_offset < 4096;
     const bool poll = !in_page || page_offset <= guest_offset_;
     const FlagsPlan plan = plan_flags(current_flags());
+    const Uppers uppers{full_uppers_, dirty_uppers_};
     count_due_ = count_;
     if (!conditional) {
-        emit_leave(page_offset, plan, poll);
+        emit_leave(page_offset, plan, poll, uppers);
         return;
     }
     const bool self = in_page && page_offset == block_->page_offset && !block_->crosses_page;
     const std::size_t cold = cold_.size();
     cold_.emplace_back();
     FirstJump first;
-    if (in_page && !self && !poll && !plan.nothing())
+    if (in_page && !self && !poll && !plan.nothing() && uppers.dirty == 0)
         first.field = static_cast<std::int32_t>(a().jcc_rel32_aligned(cc, cold_[cold].entry) - entry_offset_);
     else
         a().jcc(cc, cold_[cold].entry);
     set_cold(cold, [=](BlockCompiler &c, Cold &self_cold) {
         c.a().bind(self_cold.entry);
         c.pending_first_jump_ = first;
-        c.emit_leave(page_offset, plan, poll);
+        c.emit_leave(page_offset, plan, poll, uppers);
     });
 }
 
@@ -156,6 +170,7 @@ void BlockCompiler::emit_exit_direct(ValueId i) {
 }
 
 void BlockCompiler::emit_exit_indirect(ValueId i) {
+    flush_uppers();
     const Loc target = loc_of(inst(i).args[0]);
     const FlagsPlan plan = plan_flags(current_flags());
     cold_mode_ = true;
@@ -176,11 +191,13 @@ void BlockCompiler::emit_exit_indirect(ValueId i) {
 }
 
 void BlockCompiler::emit_exit_state(ValueId) {
+    flush_uppers();
     store_flags_now();
     a().jmp(thunks_.exit_state);
 }
 
 void BlockCompiler::emit_exit_next(ValueId i) {
+    flush_uppers();
     store_flags_now();
     a().call(thunks_.exit_next_at);
     a().word32(static_cast<std::uint32_t>(inst(i).imm));
@@ -188,6 +205,7 @@ void BlockCompiler::emit_exit_next(ValueId i) {
 
 void BlockCompiler::emit_trap(ValueId i) {
     const Inst &trap = inst(i);
+    flush_uppers();
     a().mov(8, state_mem(layout_.spill(kArgSpill)), static_cast<std::int32_t>(trap.aux));
     store_loc(layout_.spill(kArgSpill + 1), Loc::constant(trap.imm), 8);
     const SafePointPlan plan = safe_point();

@@ -40,9 +40,11 @@ void BlockCompiler::emit_get(ValueId i) {
     } else if (place.xmm >= 0) {
         const Xmm x = xmm(static_cast<unsigned>(place.xmm));
         evict_xmm(x);
-        bind_xmm(i, x);
+        own_xmm(i, x);
     } else {
         value.place = Place::kSlot;
+        if (place.upper_of >= 0 && (full_uppers_ & 1u << place.upper_of) != 0)
+            upper_value_[static_cast<unsigned>(place.upper_of)] = i;
     }
     slot_value_[slot] = i;
 }

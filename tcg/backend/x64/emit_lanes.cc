@@ -101,6 +101,8 @@ void BlockCompiler::emit_gather(ValueId i) {
     const std::uint64_t imm = gather.imm;
     const LaneAccess access = LaneAccess::unpack(imm);
     const bool all = (access.flags & LaneAccess::kAll) != 0, wide = gather.type == Type::kV256;
+    flush_upper_slot(access.data_high); // a fault changes parts of them, in memory
+    flush_upper_slot(access.mask_high);
     if (!all)
         put_in_lane_area(gather.args[2], offsetof(LaneArea, mask));
     if (access.count == 8)

@@ -78,6 +78,19 @@ struct VectorEmitters : ImplicitRegisterRows {
     }
     static void v_join(BlockCompiler &c, ValueId i) {
         const Inst &join = c.inst(i);
+        const ValueId lower = c.resolve(join.args[0]);
+        if (c.joined(lower, c.resolve(join.args[1]))) {
+            const Xmm p = xmm(c.val(lower).reg);
+            if (!c.live_after(lower)) {
+                c.val(lower).place = BlockCompiler::Place::kNone;
+                c.own_xmm(i, p);
+                return;
+            }
+            const Xmm d = c.dest_xmm(i, 1u << code(p));
+            c.a().vex_rr(vex::vmovdqa.ymm(), d, p);
+            c.bind_xmm(i, d);
+            return;
+        }
         Mem low, high;
         const bool high_memory = c.xmm_mem(join.args[1], high);
         if (c.xmm_mem(join.args[0], low) && high_memory && high.disp == low.disp + 16) {
@@ -112,7 +125,16 @@ struct VectorEmitters : ImplicitRegisterRows {
         if (next && next->op == Op::set && c.resolve(next->args[0]) == i && c.layout_.slots[next->aux].xmm < 0) {
             const Slot slot = next->aux;
             c.evict_vector_slot(slot);
-            c.a().vex_mri(vex::vextracti128.ymm(), state_mem(c.layout_.slots[slot].disp), x, 1);
+            const int n = c.layout_.slots[slot].upper_of;
+            if (n >= 0 && (code(x) == static_cast<unsigned>(n) || c.upper_value_[static_cast<unsigned>(n)] == c.resolve(c.inst(i).args[0]))) {
+                c.keep_upper(static_cast<unsigned>(n), i);
+            } else {
+                c.a().vex_mri(vex::vextracti128.ymm(), state_mem(c.layout_.slots[slot].disp), x, 1);
+                if (n >= 0) {
+                    c.full_uppers_ &= ~(1u << n);
+                    c.dirty_uppers_ &= ~(1u << n);
+                }
+            }
             c.val(i).place = BlockCompiler::Place::kSlot;
             c.val(i).home = slot;
             c.slot_value_[slot] = i;

@@ -152,6 +152,7 @@ void BlockCompiler::emit_x87_control(ValueId i) {
 
 /// A word that unmasks something leaves for blocks of another mode, by the helper.
 void BlockCompiler::emit_x87_set_control(ValueId i) {
+    flush_uppers();
     const Loc value = loc_of(inst(i).args[0]);
     need_x87();
     clobber();

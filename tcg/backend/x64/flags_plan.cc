@@ -494,6 +494,7 @@ BlockCompiler::SafePointPlan BlockCompiler::safe_point() {
     save_carry();
     SafePointPlan plan;
     plan.page_offset = guest_offset_;
+    plan.uppers = static_cast<std::uint16_t>(dirty_uppers_);
     plan.desc_begin = static_cast<std::uint32_t>(desc_bytes_.size());
     DescWriter writer(desc_bytes_);
     describe(current_flags(), writer);
@@ -504,8 +505,12 @@ BlockCompiler::SafePointPlan BlockCompiler::safe_point() {
 
 void BlockCompiler::record(const SafePointPlan &plan) {
     const std::uint32_t length = plan.desc_end - plan.desc_begin;
+    const bool uppers = plan.uppers != 0;
     record_bytes_.put(std::uint64_t{static_cast<std::uint32_t>(a().offset()) - entry_offset_} |
-                      std::uint64_t{plan.page_offset} << 32 | std::uint64_t{length} << 48);
+                      std::uint64_t{plan.page_offset | (uppers ? kRecordHasUppers : 0u)} << 32 |
+                      std::uint64_t{length + (uppers ? 2u : 0u)} << 48);
+    if (uppers)
+        record_bytes_.put(plan.uppers);
     record_bytes_.put(desc_bytes_.data() + plan.desc_begin, length);
 }
 

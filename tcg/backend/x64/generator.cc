@@ -94,6 +94,12 @@ public:
         if (!point)
             return false;
         state->pc = state->pc_page + point->page_offset;
+        auto *const bytes = reinterpret_cast<std::uint8_t *>(state);
+        const auto &saved = reinterpret_cast<const VcpuCold *>(bytes + layout_.cold_offset)->vector_save;
+        for (unsigned n = 0; n < kPinnedXmms; ++n) {
+            if (point->uppers >> n & 1)
+                std::memcpy(bytes + layout_.slots[layout_.upper_slot[n]].disp + kStateBias, saved[n] + 16, 16);
+        }
         const std::uint8_t *descriptor = point->descriptor;
         if (static_cast<DescKind>(*descriptor & 63) != DescKind::kState)
             set_raw_flags(*state, evaluate(layout_, state, descriptor));

@@ -7,6 +7,7 @@ namespace rhea::tcg::x64 {
 Layout::Layout(const GuestDescription &guest, std::uint32_t cold) : cold_offset(cold) {
     gpr_slot.fill(kNoSlot);
     xmm_slot.fill(kNoSlot);
+    upper_slot.fill(kNoSlot);
     for (const SlotInfo &info : guest.slots) {
         SlotPlace place;
         place.disp = head(info.offset);
@@ -24,6 +25,14 @@ Layout::Layout(const GuestDescription &guest, std::uint32_t cold) : cold_offset(
         const Slot slot = guest.pin_vector[i];
         slots[slot].xmm = static_cast<std::int8_t>(i);
         xmm_slot[i] = slot;
+    }
+    for (Slot slot = 0; slot < slots.size(); ++slot) {
+        for (unsigned n = 0; n < vectors; ++n) {
+            if (slots[slot].type != Type::kV128 || slots[slot].pinned() || slots[slot].disp != slots[xmm_slot[n]].disp + 16)
+                continue;
+            slots[slot].upper_of = static_cast<std::int8_t>(n);
+            upper_slot[n] = slot;
+        }
     }
     if (guest.x87 != nullptr) {
         x87_live = head(guest.x87->live);

@@ -44,6 +44,7 @@ struct SlotPlace {
     Type type = Type::kI64;
     std::int8_t gpr = -1;  ///< pinned integer register
     std::int8_t xmm = -1;  ///< pinned vector register
+    std::int8_t upper_of = -1; ///< not pinned: the 16 bytes behind the slot of this pinned vector register
     bool pinned() const { return gpr >= 0 || xmm >= 0; }
 };
 
@@ -54,6 +55,7 @@ struct Layout {
     Slot pc_page_slot = 0;                     ///< one behind the guest's: VcpuHead::pc_page as an i64 slot
     std::array<Slot, kGprCount> gpr_slot{};    ///< kNoSlot when not pinned
     std::array<Slot, kXmmCount> xmm_slot{};
+    std::array<Slot, kXmmCount> upper_slot{};  ///< SlotPlace::upper_of
     std::uint32_t cold_offset = 0;
     std::int32_t x87_live = 0, x87_image = 0;  ///< displacements; only with GuestDescription::x87
 

@@ -174,8 +174,13 @@ std::optional<SafePoint> find_safe_point(std::span<const std::uint8_t> table, st
         const auto at = take<std::uint32_t>(p);
         const auto page_offset = take<std::uint16_t>(p);
         const auto length = take<std::uint16_t>(p);
-        if (at == return_offset)
-            return SafePoint{page_offset, p};
+        if (at == return_offset) {
+            SafePoint point{static_cast<std::uint16_t>(page_offset & ~kRecordHasUppers)};
+            if (page_offset & kRecordHasUppers)
+                point.uppers = take<std::uint16_t>(p);
+            point.descriptor = p;
+            return point;
+        }
         p += length;
     }
     return std::nullopt;

@@ -4,7 +4,8 @@
 //   u32 number of exits; for each the exit's first jump (emit_exits.cc): i32 offset of its rel32 from the entry (-1: none),
 //   i32 offset of what it goes to when the flags have to be stored;
 //   then records: u32 return address as offset from the entry, u16 page offset of the guest instruction,
-//   u16 length of the descriptor, descriptor.
+//   u16 length of what follows: where the page offset has bit 15, the pinned vector registers whose upper halves are newer than
+//   their slots, as a u16; the descriptor.
 // A descriptor is a byte (DescKind | log2(operand size) << 6), then its operands: locations and nested descriptors.
 // The same descriptors follow `call evaluate_flags` in generated code.
 //
@@ -93,8 +94,11 @@ private:
 /// ones in host_regs.
 std::uint32_t evaluate(const Layout &layout, const VcpuHead *state, const std::uint8_t *&desc);
 
+inline constexpr unsigned kRecordHasUppers = 0x8000;
+
 struct SafePoint {
     std::uint16_t page_offset = 0;
+    std::uint16_t uppers = 0; ///< bit n: of pinned vector register n, in VcpuCold::vector_save
     const std::uint8_t *descriptor = nullptr;
 };
 std::optional<SafePoint> find_safe_point(std::span<const std::uint8_t> table, std::uint32_t return_offset);

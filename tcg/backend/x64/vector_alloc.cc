@@ -58,7 +58,14 @@ unsigned BlockCompiler::alloc_vector_spill(ValueId owner) {
     return 0;
 }
 
+/// v has just been computed into x.
 void BlockCompiler::bind_xmm(ValueId v, Xmm x) {
+    lose_upper(code(x));
+    own_xmm(v, x);
+}
+
+/// x is known to hold v.
+void BlockCompiler::own_xmm(ValueId v, Xmm x) {
     Value &value = val(v);
     if (value.place == Place::kXmm && value.reg != code(x) && xmm_value_[value.reg] == v)
         xmm_value_[value.reg] = kNoValue;
@@ -116,6 +123,7 @@ void BlockCompiler::evict_vector_slot(Slot slot) {
         value.place = Place::kVectorSpill;
         return;
     }
+    flush_upper_slot(slot);
     const Xmm x = alloc_xmm();
     a().vmovdqu(x, state_mem(layout_.slots[slot].disp));
     bind_xmm(v, x);
@@ -125,9 +133,10 @@ void BlockCompiler::evict_vector_slot(Slot slot) {
 bool BlockCompiler::xmm_mem(ValueId v, Mem &out) {
     const ValueId r = resolve(v);
     const Value &value = val(r);
-    if (value.place == Place::kSlot)
+    if (value.place == Place::kSlot) {
+        flush_upper_slot(value.home);
         out = state_mem(layout_.slots[value.home].disp);
-    else if (value.place == Place::kVectorSpill)
+    } else if (value.place == Place::kVectorSpill)
         out = state_mem(layout_.vector_spill(static_cast<unsigned>(value.spill)));
     else
         return false;
@@ -175,6 +184,7 @@ Xmm BlockCompiler::dest_xmm(ValueId i, std::uint32_t avoid) {
                 xmm_value_[code(p)] = kNoValue;
                 val(old).place = Place::kNone;
             }
+            spare_upper(code(p));
             return p;
         }
     }
@@ -199,9 +209,13 @@ void BlockCompiler::set_vector(Slot slot, ValueId v) {
                     val(old).place = Place::kNone;
                 }
             }
+            spare_upper(code(p));
+            lose_upper(code(p));
             Mem m;
-            if (value.place == Place::kXmm && is_wide(r))
+            if (value.place == Place::kXmm && is_wide(r)) {
                 a().vex_rr(vex::vmovdqa.ymm(), p, xmm(value.reg));
+                upper_value_[code(p)] = upper_value_[value.reg] != kNoValue ? upper_value_[value.reg] : r;
+            }
             else if (value.place == Place::kXmm)
                 a().vmovdqa(p, xmm(value.reg));
             else if (xmm_mem(v, m))
@@ -210,14 +224,25 @@ void BlockCompiler::set_vector(Slot slot, ValueId v) {
                 a().vex_rrr(vex::vpxor, p, p, p);
             const bool elsewhere_pinned = value.place == Place::kXmm && value.reg < kFirstScratchXmm;
             if (!elsewhere_pinned)
-                bind_xmm(r, p);
+                own_xmm(r, p);
         }
     } else {
         if (value.place == Place::kSlot && value.home == slot && slot_value_[slot] == r)
             return;
+        const int n = place.upper_of;
+        if (n >= 0 && upper_value_[static_cast<unsigned>(n)] == r) {
+            evict_vector_slot(slot);
+            keep_upper(static_cast<unsigned>(n), r);
+            slot_value_[slot] = r;
+            return; // where it was before stays its place
+        }
         const Xmm x = use_xmm(v);
         evict_vector_slot(slot);
         a().vmovdqu(state_mem(place.disp), x);
+        if (n >= 0) {
+            full_uppers_ &= ~(1u << n);
+            dirty_uppers_ &= ~(1u << n);
+        }
     }
     slot_value_[slot] = r;
     value.home = slot;
