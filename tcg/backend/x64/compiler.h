@@ -273,6 +273,8 @@ private:
     HostAccess check_access(const GuestAddress &address, unsigned bytes, bool write, Gpr t1, Gpr t2, std::size_t cold);
     MemoryAccess begin_access(ValueId i, unsigned bytes);
     Mem check_member(const MemoryAccess &access, bool write, unsigned mem_flags, std::size_t cold);
+    Mem check_again(const MemoryAccess &access, bool write, unsigned mem_flags, Label &slow);
+    void keep_without_addend(const MemoryAccess &access, const LiveAddends &live);
     void put_address(const SlowAccess &slow);
     void emit_atomic(ValueId i);
     void emit_compare_exchange(ValueId i);

@@ -5,6 +5,7 @@
 // The state register's low half is BEXTR's control word. One unsigned compare covers a wrong tag and the page's end.
 #include "tcg/backend/x64/compiler.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace rhea::tcg::x64 {
@@ -89,6 +90,36 @@ Mem BlockCompiler::check_member(const MemoryAccess &access, bool write, unsigned
     return mem;
 }
 
+/// Cold code of a hot block's access whose group's check failed, mostly because the group crosses a page: a check of its own. The
+/// addend's register, and another one until it is behind.
+Mem BlockCompiler::check_again(const MemoryAccess &access, bool write, unsigned mem_flags, Label &slow) {
+    const Gpr base = access.address.base, addend = access.t1;
+    const bool has_temp = access.t2 != addend && access.t2 != base;
+    const Gpr t = has_temp ? access.t2 : *std::find_if(kScratchGprs.begin(), kScratchGprs.end(), [&](Gpr r) { return r != base && r != addend; });
+    if ((mem_flags & kMemAlign16) != 0) {
+        a().lea(8, addend, ptr(base, access.address.disp));
+        a().test(1, addend, access.bytes - 1);
+        a().jcc(Cond::kNE, slow);
+    }
+    if (!has_temp)
+        a().push(t);
+    a().lea(8, t, ptr(base, access.address.disp));
+    a().bextr(8, addend, t, kStateReg);
+    a().sub(8, t, ptr(kStateReg, addend, 8, Layout::window(write ? kWriteTagOffset : kReadTagOffset)));
+    a().cmp(8, t, static_cast<std::int32_t>(4096 - access.bytes));
+    a().mov(8, addend, ptr(kStateReg, addend, 8, Layout::window(kAddendOffset)));
+    if (!has_temp)
+        a().pop(t);
+    a().jcc(Cond::kA, slow);
+    return ptr(base, addend, 1, access.address.disp);
+}
+
+/// Behind it: the group goes on without an addend.
+void BlockCompiler::keep_without_addend(const MemoryAccess &access, const LiveAddends &live) {
+    if (live.registers & bit(access.t1))
+        a().xor_(4, access.t1, access.t1);
+}
+
 void BlockCompiler::put_address(const SlowAccess &slow) {
     const Mem to = state_mem(layout_.spill(kArgSpill));
     if (slow.disp == 0) {
@@ -110,6 +141,8 @@ void BlockCompiler::emit_ld(ValueId i) {
     const SlowAccess slow{access.address.base, access.address.disp, access.t2, thunks_.load[log2][load.aux & 3]};
     const Mem data = state_mem(layout_.spill(kDataSpill));
     const bool through_vector = val(i).through_vector;
+    const bool again = block_->hot && (access.follows || access.leads);
+    const unsigned mem_flags = load.aux;
     if (is_vector(load.type) || through_vector) {
         const ValueId v = through_vector ? i + 1 : i;
         const Xmm d = dest_xmm(v);
@@ -126,6 +159,13 @@ void BlockCompiler::emit_ld(ValueId i) {
         bind_xmm(v, d);
         set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
             c.a().bind(self.entry);
+            if (again) {
+                Label miss;
+                fetch(c, c.check_again(access, write, mem_flags, miss));
+                c.keep_without_addend(access, addends);
+                c.a().jmp(self.back);
+                c.a().bind(miss);
+            }
             c.put_address(slow);
             c.a().call(slow.thunk);
             c.record(plan);
@@ -163,6 +203,13 @@ void BlockCompiler::emit_ld(ValueId i) {
     finish(i, d);
     set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
+        if (again) {
+            Label miss;
+            fetch(c.a(), c.check_again(access, write, mem_flags, miss));
+            c.keep_without_addend(access, addends);
+            c.a().jmp(self.back);
+            c.a().bind(miss);
+        }
         c.put_address(slow);
         c.a().call(slow.thunk);
         c.record(plan);
@@ -204,17 +251,28 @@ void BlockCompiler::emit_st(ValueId i) {
         else
             c.store_vector(bytes == 32, to, x);
     };
-    const Mem to = check_member(access, true, store.aux, cold);
-    if (vector)
-        put_vector(*this, to);
-    else if (from.kind == Loc::Kind::kGpr)
-        a().mov(bytes, to, from.gpr);
-    else
-        a().mov(bytes, to, static_cast<std::int32_t>(from.imm));
+    const auto put = [=](BlockCompiler &c, const Mem &to) {
+        if (vector)
+            put_vector(c, to);
+        else if (from.kind == Loc::Kind::kGpr)
+            c.a().mov(bytes, to, from.gpr);
+        else
+            c.a().mov(bytes, to, static_cast<std::int32_t>(from.imm));
+    };
+    put(*this, check_member(access, true, store.aux, cold));
     a().bind(cold_[cold].back);
     const SlowAccess slow{access.address.base, access.address.disp, access.t2, thunks_.store[log2][store.aux & 3]};
+    const bool again = block_->hot && (access.follows || access.leads);
+    const unsigned mem_flags = store.aux;
     set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
+        if (again) {
+            Label miss;
+            put(c, c.check_again(access, true, mem_flags, miss));
+            c.keep_without_addend(access, addends);
+            c.a().jmp(self.back);
+            c.a().bind(miss);
+        }
         c.put_address(slow);
         const std::int32_t data = c.layout_.spill(kDataSpill);
         if (vector)

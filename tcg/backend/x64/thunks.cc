@@ -413,20 +413,27 @@ private:
 
     /// Between the data's spill slots and the host address in `at`.
     void move_data(Gpr at, Gpr t, unsigned bytes, bool store) {
-        for (unsigned done = 0; done < bytes; done += 8) {
-            const Mem data = spill_mem(kDataSpill + done / 8);
-            const Mem there = ptr(at, static_cast<std::int32_t>(done));
-            const unsigned piece = std::min(bytes, 8u);
-            if (store) {
-                a_.mov(8, t, data);
-                a_.mov(piece, there, t);
-            } else {
-                if (piece < 4)
-                    a_.movzx(piece, t, there);
-                else
-                    a_.mov(piece, t, there);
-                a_.mov(8, data, t);
-            }
+        if (bytes >= 16) { // in one piece: the block's access to the spill slots then need not wait for the stores
+            const Mem saved = state_mem(layout_.vector_spill(kXmmCount - 1));
+            const auto move = [&](const Mem &to, const Mem &from) {
+                bytes == 32 ? a_.vmovups_ymm(Xmm::xmm15, from) : a_.vmovdqu(Xmm::xmm15, from);
+                bytes == 32 ? a_.vmovups_ymm(to, Xmm::xmm15) : a_.vmovdqu(to, Xmm::xmm15);
+            };
+            a_.vmovups_ymm(saved, Xmm::xmm15);
+            store ? move(ptr(at), spill_mem(kDataSpill)) : move(spill_mem(kDataSpill), ptr(at));
+            a_.vmovups_ymm(Xmm::xmm15, saved);
+            return;
+        }
+        const Mem data = spill_mem(kDataSpill), there = ptr(at);
+        if (store) {
+            a_.mov(8, t, data);
+            a_.mov(bytes, there, t);
+        } else {
+            if (bytes < 4)
+                a_.movzx(bytes, t, there);
+            else
+                a_.mov(bytes, t, there);
+            a_.mov(8, data, t);
         }
     }
 

@@ -5,6 +5,7 @@
 
 #include "jit.h"
 #include "rhea/tcg/passes.h"
+#include "tcg/backend/x64/disassemble.h"
 
 namespace rhea::tcg::test {
 namespace {
@@ -15,8 +16,10 @@ using ir::ValueId;
 
 class SharedCheck : public testing::Test {
   protected:
-    TranslationBlock* compile(const std::function<void(Builder&)>& build, bool exit = true) {
+    TranslationBlock* compile(const std::function<void(Builder&)>& build, bool exit = true,
+                              bool hot = false) {
         ir::Block block;
+        block.hot = hot;
         Builder b(block, test_guest());
         b.insn_start(0, 4);
         build(b);
@@ -82,6 +85,43 @@ TEST_F(SharedCheck, WhereTheyCrossAPageEachLooksForItself) {
             expect_three(*block, kRam + 0x2000 - into);
         // None of the three lies in two pages: their slow paths find them in the TLB.
         EXPECT_EQ(machine_.slow_loads + machine_.slow_stores, 0u) << into;
+    }
+}
+
+TEST_F(SharedCheck, InAHotBlockEachThenChecksInline) {
+    TranslationBlock* block = compile(three, true, true);
+    ASSERT_TRUE(block);
+    EXPECT_EQ(checks(*block), 1u);
+    EXPECT_EQ(count(x64::disassemble(block->entry, block->code_size), "bextr"), 4u);
+    for (unsigned into = 0; into <= 40; into += 4) { // some cross by themselves
+        for (int round = 0; round < 3; ++round)
+            expect_three(*block, kRam + 0x2000 - into);
+    }
+    const std::uint64_t base = kReadOnlyPage - 8;
+    at(base) = 40;
+    r(0) = 2;
+    r(2) = base;
+    EXPECT_EQ(jit_.run(machine_, *block), CodeExit::kException);
+    EXPECT_EQ(r(0), 2u);
+}
+
+TEST_F(SharedCheck, InAHotBlockAlignmentIsLookedAtAgain) {
+    TranslationBlock* block = compile(
+        [](Builder& b) {
+            const ValueId first = b.load(Type::kV128, b.get(kR2), kMemAlign16);
+            b.store(b.add_imm(b.get(kR2), 16), first, kMemAlign16);
+        },
+        true, true);
+    ASSERT_TRUE(block);
+    for (const std::uint64_t base : {kRam + 0x1000, kRam + 0x1ff0}) {
+        at(base) = 7;
+        at(base + 16) = 0;
+        r(2) = base;
+        EXPECT_EQ(jit_.run(machine_, *block), CodeExit::kChain);
+        EXPECT_EQ(at(base + 16), 7u);
+        r(2) = base + 8;
+        EXPECT_EQ(jit_.run(machine_, *block), CodeExit::kException);
+        machine_.state().head.exception_pending = 0;
     }
 }
 
