@@ -21,17 +21,7 @@ AtaDisk::AtaDisk(IdeHost &host, block::BlockBackend &disk, block::IoContext &mai
 
 AtaDisk::~AtaDisk() { shut_down(); }
 
-/// The command is over, with this in the error register; the host is told.
-void AtaDisk::finish(std::uint8_t error) {
-    phase_ = Phase::kIdle;
-    operation_ = Operation::kNone;
-    file_.error = error;
-    file_.status = kDrdy | kDsc | (error ? kErr : 0);
-    set_intrq(true);
-}
-
 void AtaDisk::reset_done() {
-    operation_ = Operation::kNone;
     power_mode_ = kPowerActive;
     file_.set_signature();
     file_.status = kDrdy | kDsc;

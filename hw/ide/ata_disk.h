@@ -27,7 +27,7 @@ private:
     static const CommandRow kCommands[];
 
     // ata_disk.cc
-    void finish(std::uint8_t error = 0);
+    void operation_over() override { operation_ = Operation::kNone; }
     void reset_done() override;
     void powered_on() override;
     void data_in_done() override { step_done(); }

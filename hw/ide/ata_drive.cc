@@ -90,6 +90,7 @@ void AtaDrive::finish_reset() {
     phase_ = Phase::kIdle;
     buffer_.clear();
     position_ = end_ = 0;
+    operation_over();
     reset_done();
 }
 
@@ -118,6 +119,14 @@ void AtaDrive::start(Work work, DiskIo::Done done) {
         else if (reset_ == ResetState::kReleased)
             finish_reset();
     });
+}
+
+void AtaDrive::finish(std::uint8_t error) {
+    phase_ = Phase::kIdle;
+    operation_over();
+    file_.error = error;
+    file_.status = kDrdy | kDsc | (error ? kErr : 0);
+    set_intrq(true);
 }
 
 void AtaDrive::serialize_registers(core::Archive &archive) {

@@ -67,6 +67,8 @@ protected:
     void set_intrq(bool level);
     /// The drive is busy until `done`, which is not called when a reset came in between.
     void start(Work work, DiskIo::Done done);
+    /// The command is over, with this in the error register; the host is told.
+    void finish(std::uint8_t error = 0);
     /// The data port hands out, or takes, buffer_[position_, end) from now on.
     void open_data_port(Phase direction, std::uint32_t end);
     void serialize_registers(core::Archive &archive);
@@ -76,7 +78,9 @@ protected:
     /// The data port has come to its end.
     virtual void data_in_done() = 0;
     virtual void data_out_done() = 0;
-    /// The derived class's part of a reset: signature, status, its own state.
+    /// Nothing is under way any more: a command ended or a reset ended it.
+    virtual void operation_over() = 0;
+    /// The derived class's part of a reset: signature, status, its own settings.
     virtual void reset_done() = 0;
     virtual void powered_on() = 0; ///< settings are those of power on
     virtual void do_step() = 0;    ///< the present step again: it failed with "stop", and the machine goes on

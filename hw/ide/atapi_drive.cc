@@ -79,14 +79,6 @@ void AtapiDrive::execute(std::uint8_t code) {
     }
 }
 
-void AtapiDrive::finish(std::uint8_t error) {
-    phase_ = Phase::kIdle;
-    stage_ = Stage::kNone;
-    file_.error = error;
-    file_.status = kDrdy | kDsc | (error ? kErr : 0);
-    set_intrq(true);
-}
-
 /// Who takes it for a disk learns what it is by the signature (volume 1, 6.17.5, 6.33.5).
 void AtapiDrive::refuse_disk_command() {
     file_.set_packet_signature();
@@ -324,7 +316,6 @@ void AtapiDrive::cancel_dma() {
 // ---- resets and state -----------------------------------------------------------------------------------------------
 
 void AtapiDrive::reset_done() {
-    stage_ = Stage::kNone;
     asleep_ = dma_running_ = false;
     left_ = 0;
     segments_ = {};

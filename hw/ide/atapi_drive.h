@@ -32,12 +32,12 @@ private:
 
     void data_in_done() override;
     void data_out_done() override;
+    void operation_over() override { stage_ = Stage::kNone; }
     void reset_done() override;
     void powered_on() override;
     void do_step() override { run(); }
 
     // Commands of the register file
-    void finish(std::uint8_t error = 0);
     void refuse_disk_command();
     void identify();
     void set_features();
