@@ -49,9 +49,9 @@ struct Place {
 
 } // namespace
 
-LoaderFiles build_loader_files(const TableOptions &options) {
+LoaderFiles build_loader_files(const std::function<Blob(std::uint64_t)> &build) {
     // As if the tables lay at 0 and the RSDP in front of them: addresses come out as offsets in the tables' file.
-    const Blob blob = build_tables(options, 0 - std::uint64_t{kRsdpSpace});
+    const Blob blob = build(0 - std::uint64_t{kRsdpSpace});
     LoaderFiles files;
     files.rsdp.assign(blob.bytes.begin(), blob.bytes.begin() + kRsdpLength);
     files.tables.assign(blob.bytes.begin() + kRsdpSpace, blob.bytes.end());

@@ -6,6 +6,7 @@
 #include "rhea/core/cpu_topology.h"
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace rhea::hw::acpi {
@@ -43,7 +44,8 @@ inline constexpr std::uint32_t kRsdpSpace = 64;
 struct LoaderFiles {
     std::vector<std::uint8_t> rsdp, tables, script;
 };
-LoaderFiles build_loader_files(const TableOptions &options);
+/// `build` makes the set for a guest physical address, as build_tables() does.
+LoaderFiles build_loader_files(const std::function<Blob(std::uint64_t base)> &build);
 
 /// The whole set for guest physical address `base` (16-byte aligned).
 Blob build_tables(const TableOptions &options, std::uint64_t base);

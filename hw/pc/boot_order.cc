@@ -37,7 +37,7 @@ std::vector<std::uint8_t> little_endian(std::uint32_t value, unsigned size) {
 
 /// One path a line, in order of bootindex; "HALT" (strict=on) keeps firmware from trying what is not
 /// listed.
-util::Result<std::vector<std::uint8_t>> PcMachine::boot_order_file() const {
+util::Result<std::vector<std::uint8_t>> X86Machine::boot_order_file() const {
     std::vector<BootEntry> entries;
     for (const auto &device : devices()) {
         const auto *source = dynamic_cast<const BootDevice *>(device.get());
@@ -63,7 +63,7 @@ util::Result<std::vector<std::uint8_t>> PcMachine::boot_order_file() const {
     return bytes;
 }
 
-util::Result<void> PcMachine::add_boot_files() {
+util::Result<void> X86Machine::add_boot_files() {
     auto order = boot_order_file();
     if (!order)
         return util::fail(order.error());
@@ -80,7 +80,8 @@ util::Result<void> PcMachine::add_boot_files() {
         if (auto done = fw_cfg_->add_file("etc/boot-fail-wait", little_endian(static_cast<std::uint32_t>(*boot.retry_after_ms), 4)); !done)
             return done;
     }
-    set_cmos_disks();
+    if (!rtc_)
+        return {};
     set_cmos_boot_order(boot.once.empty() ? boot.order : boot.once);
     if (!boot.once.empty()) {
         // The first reset is power on.
@@ -93,7 +94,7 @@ util::Result<void> PcMachine::add_boot_files() {
     return {};
 }
 
-void PcMachine::set_cmos_boot_order(const std::string &letters) {
+void X86Machine::set_cmos_boot_order(const std::string &letters) {
     const auto nibble = [&](std::size_t i) { return i < letters.size() ? boot_nibble(letters[i]) : std::uint8_t{0}; };
     rtc_->set_cmos(0x3d, static_cast<std::uint8_t>(nibble(1) << 4 | nibble(0)));
     rtc_->set_cmos(0x38, static_cast<std::uint8_t>(nibble(2) << 4));

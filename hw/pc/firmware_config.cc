@@ -1,8 +1,6 @@
 // What firmware asks of the machine: fw_cfg items and CMOS memory.
-#include "hw/acpi/tables.h"
 #include "hw/nvram/fw_cfg.h"
-#include "hw/pc/pc_machine.h"
-#include "hw/pci/pci_bus.h"
+#include "hw/pc/x86_machine.h"
 #include "hw/timer/mc146818.h"
 
 #include <algorithm>
@@ -46,7 +44,7 @@ void set_cmos_sizes(Mc146818 &rtc, const RamLayout &ram) {
 
 } // namespace
 
-util::Result<void> PcMachine::build_firmware_config() {
+util::Result<void> X86Machine::build_firmware_config() {
     auto &fw_cfg = add_device<FwCfg>("isa/fw_cfg", memory());
     fw_cfg_ = &fw_cfg;
     fw_cfg.map(io_root());
@@ -57,29 +55,21 @@ util::Result<void> PcMachine::build_firmware_config() {
     fw_cfg.set_u16(fw_cfg_key::kNoGraphic, 1);
     fw_cfg.set_u16(fw_cfg_key::kBootMenu, config().boot.menu);
     fw_cfg.set_u32(fw_cfg_key::kX86Irq0Override, 1);
-    if (auto done = fw_cfg.add_file("etc/e820", e820_file(layout_)); !done)
-        return done;
-    set_cmos_sizes(*rtc_, layout_);
-    return config().kernel.empty() ? add_acpi_files(fw_cfg) : util::Result<void>{};
+    if (rtc_)
+        set_cmos_sizes(*rtc_, layout_);
+    return fw_cfg.add_file("etc/e820", e820_file(layout_));
 }
 
-/// The ACPI tables for firmware to place. Made when firmware asks for them: it has put the PM block somewhere by then.
-util::Result<void> PcMachine::add_acpi_files(FwCfg &fw_cfg) {
-    const auto files = [this] {
-        acpi::TableOptions options;
-        options.cpus = config().topology;
-        options.serial_ports = com_ports();
-        options.pci_hole_start = static_cast<std::uint32_t>(std::max<std::uint64_t>(layout_.low, 0x80000000));
-        constexpr unsigned kPmFunction = 1 << 3 | 3, kPmBaseRegister = 0x40;
-        if (const auto base = pci_bus_->config_read(kPmFunction, kPmBaseRegister, 2) & 0xffc0)
-            options.pm_base = static_cast<std::uint16_t>(base);
-        return acpi::build_loader_files(options);
-    };
-    auto done = fw_cfg.add_file("etc/acpi/rsdp", [files] { return files().rsdp; });
+/// Made when firmware asks for them: it has put the PM block of a PC somewhere by then.
+util::Result<void> X86Machine::add_acpi_files() {
+    if (starts_kernel())
+        return {};
+    const auto files = [this] { return acpi::build_loader_files([this](std::uint64_t base) { return acpi_tables(base); }); };
+    auto done = fw_cfg_->add_file("etc/acpi/rsdp", [files] { return files().rsdp; });
     if (done)
-        done = fw_cfg.add_file("etc/acpi/tables", [files] { return files().tables; });
+        done = fw_cfg_->add_file("etc/acpi/tables", [files] { return files().tables; });
     if (done)
-        done = fw_cfg.add_file("etc/table-loader", [files] { return files().script; });
+        done = fw_cfg_->add_file("etc/table-loader", [files] { return files().script; });
     return done;
 }
 

@@ -1,7 +1,5 @@
 #include "hw/pc/kernel_boot.h"
 
-#include "hw/acpi/tables.h"
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -115,19 +113,19 @@ util::Result<std::uint64_t> place_initrd(KernelBoot &boot, const KernelRequest &
 }
 
 std::uint64_t place_common(KernelBoot &boot, const KernelRequest &request) {
-    acpi::TableOptions options;
-    options.cpus = request.cpus;
-    options.serial_ports = request.serial_ports;
-    options.pci_hole_start = static_cast<std::uint32_t>(std::max<std::uint64_t>(request.ram.low, 0x80000000));
-    const std::uint64_t rsdp = request.ram.low - kAcpiSize;
-    acpi::Blob tables = acpi::build_tables(options, rsdp);
-    // Kernels that do not take the address from us look for it in the EBDA.
+    std::uint64_t rsdp = request.ram.low - kAcpiSize;
+    acpi::Blob tables = request.acpi_tables(rsdp);
     std::vector<std::uint8_t> ebda(0x400, 0);
     ebda[0] = 1;
-    std::copy_n(tables.bytes.begin(), 36, ebda.begin() + 0x10);
+    if (tables.bytes.empty()) {
+        rsdp = 0;
+    } else {
+        // Kernels that do not take the address from us look for it in the EBDA.
+        std::copy_n(tables.bytes.begin(), 36, ebda.begin() + 0x10);
+        boot.add(rsdp, std::move(tables.bytes));
+    }
     boot.add(kEbdaAddress, std::move(ebda));
     boot.add(0x40e, {static_cast<std::uint8_t>(kEbdaAddress >> 4), static_cast<std::uint8_t>(kEbdaAddress >> 12)});
-    boot.add(rsdp, std::move(tables.bytes));
 
     std::vector<std::uint8_t> command_line(request.append.begin(), request.append.end());
     command_line.push_back(0);

@@ -3,12 +3,13 @@
 // Two protocols: an ELF file with a Xen PHYS32_ENTRY note starts by PVH (32-bit, docs: Xen "x86/HVM direct boot ABI"), a bzImage by the
 // Linux 64-bit boot protocol (Documentation/arch/x86/boot.rst); its own decompressor runs in the guest.
 #pragma once
+#include "hw/acpi/tables.h"
 #include "rhea/core/boot_state.h"
-#include "rhea/core/cpu_topology.h"
 #include "rhea/core/memory.h"
 #include "rhea/util/result.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -43,8 +44,7 @@ struct RamLayout {
 struct KernelRequest {
     std::string kernel, initrd, append;
     RamLayout ram;
-    core::CpuTopology cpus;
-    unsigned serial_ports = 1;
+    std::function<acpi::Blob(std::uint64_t base)> acpi_tables; ///< for a guest physical address; without bytes the guest has none
 };
 
 /// Everything that a reset writes, and the registers to start with.
@@ -86,7 +86,7 @@ std::vector<E820Entry> memory_map(const RamLayout &ram);
 /// Places the initrd as high as may be: at or below `max_address` (inclusive last byte), above `min_address`. Returns its address.
 util::Result<std::uint64_t> place_initrd(KernelBoot &boot, const KernelRequest &request, std::uint64_t min_address,
                                          std::uint64_t max_address, std::uint64_t &size);
-/// The ACPI tables, a copy of the RSDP in the EBDA, and the command line. Returns the RSDP's address.
+/// The ACPI tables, a copy of the RSDP in the EBDA, and the command line. Returns the RSDP's address; 0: there is none.
 std::uint64_t place_common(KernelBoot &boot, const KernelRequest &request);
 
 util::Result<KernelBoot> load_pvh(const KernelRequest &request, std::shared_ptr<FileMapping> file);

@@ -1,7 +1,6 @@
 // The machine's own disk controller, and devices for the drives that -hda, -cdrom and -drive if=... ask for.
 #include "hw/ide/ide_hard_disk.h"
 #include "hw/ide/piix3_ide.h"
-#include "hw/option_device.h"
 #include "hw/pc/pc_machine.h"
 
 #include <fmt/format.h>
@@ -47,21 +46,31 @@ util::Result<void> PcMachine::build_ide() {
         return done;
     for (unsigned number = 0; number < Piix3Ide::kChannels; ++number)
         add_bus(ide_->channel(number));
-    if (!config().kernel.empty())
+    if (starts_kernel())
         add_reset_hook([this] { ide_->enable_channels(); });
     return {};
 }
 
 util::Result<void> PcMachine::build_drives() {
-    const auto wire = [this](core::Device &device, const core::DeviceOption &option) { return wire_device(device, option); };
     for (const core::DriveOption &drive : config().drives) {
         if (drive.interface == "virtio" && !drive.cdrom)
-            continue; // behind the devices of -device, as QEMU orders them: build_option_devices()
+            continue; // behind the devices of -device: build_virtio_drives()
         const auto option = device_for(drive);
         if (!option)
             return util::fail(option.error());
-        if (auto device = add_option_device(*this, *option, wire); !device)
-            return util::fail(device.error().within(fmt::format("drive '{}'", drive.id)));
+        if (auto done = add_machine_device(*option); !done)
+            return util::fail(done.error().within(fmt::format("drive '{}'", drive.id)));
+    }
+    return {};
+}
+
+/// -drive if=virtio: QEMU's way, a device of its own for each, behind those of -device.
+util::Result<void> PcMachine::build_virtio_drives() {
+    for (const core::DriveOption &drive : config().drives) {
+        if (drive.interface != "virtio" || drive.cdrom)
+            continue;
+        if (auto done = add_machine_device(*device_for(drive)); !done)
+            return util::fail(done.error().within(fmt::format("drive '{}'", drive.id)));
     }
     return {};
 }

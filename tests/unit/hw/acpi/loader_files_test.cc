@@ -87,7 +87,7 @@ protected:
     }
 
     static constexpr std::uint64_t kHigh = 0x7fff123;
-    LoaderFiles files = build_loader_files({.cpus = {.cores = 2}, .pm_base = 0xb000});
+    LoaderFiles files = build_loader_files([](std::uint64_t base) { return build_tables({.cpus = {.cores = 2}, .pm_base = 0xb000}, base); });
     std::map<std::string, Placed> placed;
 };
 

@@ -82,7 +82,7 @@ TEST_F(PciHotplugTest, StateIsKept) {
 }
 
 TEST(PciHotplugTables, EverySlotBehindTheChipsetCanBeEjected) {
-    const auto tables = acpi::build_loader_files({}).tables;
+    const auto tables = acpi::build_loader_files([](std::uint64_t base) { return acpi::build_tables({}, base); }).tables;
     const auto has = [&tables](const aml::Bytes& bytes) {
         return std::search(tables.begin(), tables.end(), bytes.begin(), bytes.end()) != tables.end();
     };

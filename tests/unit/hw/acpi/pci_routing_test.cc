@@ -11,7 +11,7 @@ namespace rhea::hw::acpi {
 namespace {
 
 TEST(PciRoutingTest, EveryPinOfEverySlot) {
-    const auto tables = build_loader_files({}).tables;
+    const auto tables = build_loader_files([](std::uint64_t base) { return build_tables({}, base); }).tables;
     for (unsigned slot = 0; slot < PciBus::kSlots; ++slot) {
         for (unsigned pin = 0; pin < 4; ++pin) {
             const unsigned irq = PciBus::pirq_of(slot, pin + 1) < 2 ? 10 : 11;

@@ -2,7 +2,7 @@
 #include "hw/char/debugcon.h"
 #include "hw/char/uart16550.h"
 #include "hw/option_device.h"
-#include "hw/pc/pc_machine.h"
+#include "hw/pc/x86_machine.h"
 
 #include <algorithm>
 #include <fmt/format.h>
@@ -26,11 +26,11 @@ bool has(const core::DeviceOption &option, std::string_view key) {
 } // namespace
 
 /// COM ports are numbered as they come, behind those of -serial, where index= does not say otherwise.
-util::Result<void> PcMachine::wire_serial(Uart16550 &uart, const core::DeviceOption &option) {
+util::Result<void> X86Machine::wire_serial(Uart16550 &uart, const core::DeviceOption &option) {
     if (!has(option, "index") && !has(option, "iobase")) {
-        if (serial_bases_.size() == 4)
+        if (serial_bases_.size() == kComPorts)
             return util::fail("there are four serial ports already; say where this one is with iobase= and irq=");
-        for (unsigned index = 0; index < 4; ++index) {
+        for (unsigned index = 0; index < kComPorts; ++index) {
             (void)uart.properties().set("index", std::to_string(index));
             if (!std::ranges::count(serial_bases_, uart.iobase()))
                 break;
@@ -51,7 +51,7 @@ util::Result<void> PcMachine::wire_serial(Uart16550 &uart, const core::DeviceOpt
     return {};
 }
 
-util::Result<void> PcMachine::wire_device(core::Device &device, const core::DeviceOption &option) {
+util::Result<void> X86Machine::wire_device(core::Device &device, const core::DeviceOption &option) {
     if (auto *uart = dynamic_cast<Uart16550 *>(&device))
         return wire_serial(*uart, option);
     if (auto *console = dynamic_cast<DebugConsole *>(&device)) {
@@ -63,29 +63,23 @@ util::Result<void> PcMachine::wire_device(core::Device &device, const core::Devi
     return {};
 }
 
-util::Result<void> PcMachine::build_option_devices() {
-    const auto wire = [this](core::Device &device, const core::DeviceOption &option) { return wire_device(device, option); };
+util::Result<void> X86Machine::add_machine_device(const core::DeviceOption &option) {
+    auto device = add_option_device(*this, option, [this](core::Device &made, const core::DeviceOption &of) { return wire_device(made, of); });
+    return device ? util::Result<void>{} : util::Result<void>(util::fail(device.error()));
+}
+
+util::Result<void> X86Machine::build_option_devices() {
     for (const core::DeviceOption &option : config().devices) {
-        if (auto device = add_option_device(*this, option, wire); !device)
-            return util::fail(device.error());
-    }
-    // -drive if=virtio: QEMU's way, a device of its own for each, behind those of -device.
-    for (const core::DriveOption &drive : config().drives) {
-        if (drive.interface != "virtio" || drive.cdrom)
-            continue;
-        core::DeviceOption option{.driver = "virtio-blk-pci", .properties = drive.properties};
-        option.properties.emplace_back("drive", drive.id);
-        if (auto device = add_option_device(*this, option, wire); !device)
-            return util::fail(device.error().within(fmt::format("drive '{}'", drive.id)));
+        if (auto done = add_machine_device(option); !done)
+            return done;
     }
     return {};
 }
 
 /// How many of COM1 to COM4 exist, COM1 first.
-unsigned PcMachine::com_ports() const {
-    static constexpr std::uint32_t kBases[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+unsigned X86Machine::com_ports() const {
     unsigned count = 0;
-    while (count < 4 && std::ranges::count(serial_bases_, kBases[count]))
+    while (count < kComPorts && std::ranges::count(serial_bases_, kComBases[count]))
         ++count;
     return count;
 }
