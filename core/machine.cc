@@ -10,7 +10,7 @@ namespace rhea::core {
 Machine::Machine(MachineConfig config, MachineRequests &requests)
     : config_(std::move(config)), requests_(requests), memory_root_(MemoryRegion::container("system", 0)),
       io_root_(MemoryRegion::container("io", 0x10000)), memory_(std::make_unique<AddressSpace>("memory", *memory_root_)),
-      io_(std::make_unique<AddressSpace>("I/O", *io_root_)) {}
+      io_(std::make_unique<AddressSpace>("I/O", *io_root_)), globals_used_(config_.globals.size()) {}
 
 Machine::~Machine() {
     vcpus_.clear();
@@ -50,10 +50,34 @@ void Machine::add_device(std::string path, std::unique_ptr<Device> device) {
     devices_.push_back(std::move(device));
 }
 
+util::Result<void> Machine::apply_globals(Device &device) {
+    for (std::size_t i = 0; i < config_.globals.size(); ++i) {
+        const GlobalProperty &global = config_.globals[i];
+        if (global.driver != device.type())
+            continue;
+        globals_used_[i] = true;
+        if (auto done = device.properties().set_default(global.property, global.value); !done)
+            return util::fail(done.error().within(fmt::format("-global {}.{}", global.driver, global.property)));
+    }
+    return {};
+}
+
+std::vector<GlobalProperty> Machine::unused_globals() const {
+    std::vector<GlobalProperty> unused;
+    for (std::size_t i = 0; i < config_.globals.size(); ++i) {
+        if (!globals_used_[i])
+            unused.push_back(config_.globals[i]);
+    }
+    return unused;
+}
+
 util::Result<void> Machine::realize_devices() {
     while (realized_ < devices_.size()) {
         Device &device = *devices_[realized_++];
-        if (auto done = device.realize(); !done)
+        auto done = apply_globals(device);
+        if (done)
+            done = device.realize();
+        if (!done)
             return util::fail(done.error().within(fmt::format("device '{}'", device.path())));
     }
     return {};

@@ -109,15 +109,31 @@ const Property *PropertySet::find(std::string_view name) const {
     return nullptr;
 }
 
-util::Result<void> PropertySet::set(std::string_view name, std::string_view value) {
-    if (const Property *property = find(name))
-        return property->set(value);
+util::Result<Property *> PropertySet::named(std::string_view name) {
     std::vector<std::string_view> names;
-    for (const Property &property : properties_)
+    for (Property &property : properties_) {
+        if (property.name == name)
+            return &property;
         names.push_back(property.name);
+    }
     if (const auto nearest = util::nearest_name(name, names))
         return util::fail("there is no property '{}'; did you mean '{}'?", name, *nearest);
     return util::fail("there is no property '{}'", name);
+}
+
+util::Result<void> PropertySet::set(std::string_view name, std::string_view value) {
+    const auto property = named(name);
+    if (!property)
+        return util::fail(property.error());
+    (*property)->given = true;
+    return (*property)->set(value);
+}
+
+util::Result<void> PropertySet::set_default(std::string_view name, std::string_view value) {
+    const auto property = named(name);
+    if (!property)
+        return util::fail(property.error());
+    return (*property)->given ? util::Result<void>{} : (*property)->set(value);
 }
 
 } // namespace rhea::core

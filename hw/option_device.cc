@@ -11,6 +11,8 @@ namespace {
 util::Result<void> configure(core::Machine &machine, core::Device &device, const core::DeviceType &type,
                              const core::DeviceOption &option, const WireDevice &wire) {
     const bool on_bus = type.sits_on_bus;
+    if (auto done = machine.apply_globals(device); !done)
+        return done;
     std::string bus_name;
     for (const auto &[key, value] : option.properties) {
         if (key == "id") {

@@ -200,6 +200,17 @@ Result<void> Emulator::build_machine() {
                         line_.config.ram_size >> 20);
         }
     }
+    for (const core::GlobalProperty& global : machine->unused_globals()) {
+        const std::string what = fmt::format("-global {}.{}", global.driver, global.property);
+        const auto known = find_device(global.driver);
+        if (!known) {
+            return fail("{}: machine '{}' has no such device: {}", what, line_.config.machine, known.error().message());
+        }
+        // A device of a known type may come later, by device_add.
+        if (const auto name = std::string((*known)->create(*machine)->type()); name != global.driver) {
+            return fail("{}: that is another name of '{}'; write -global {}.{}", what, name, name, global.property);
+        }
+    }
     if (auto done = drives_.check_claimed(line_.config); !done) {
         return done;
     }

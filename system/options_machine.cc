@@ -243,6 +243,31 @@ Result<void> handle_device(CommandLine& line, std::string_view argument) {
     return {};
 }
 
+/// -global driver.property=value, or driver=d,property=p,value=v.
+Result<void> handle_global(CommandLine& line, std::string_view argument) {
+    core::GlobalProperty global;
+    const std::size_t dot = argument.find('.'), equals = argument.find('=');
+    if (dot != std::string_view::npos && equals != std::string_view::npos && dot < equals) {
+        global = {std::string(argument.substr(0, dot)), std::string(argument.substr(dot + 1, equals - dot - 1)),
+                  std::string(argument.substr(equals + 1))};
+    } else {
+        OptionList options = OptionList::parse(argument);
+        for (const auto& [key, to] : {std::pair("driver", &global.driver), std::pair("property", &global.property),
+                                      std::pair("value", &global.value)}) {
+            const auto value = options.take(key);
+            if (!value) {
+                return fail("write driver.property=value, or driver=d,property=p,value=v");
+            }
+            *to = *value;
+        }
+        if (auto done = options.finish({"driver", "property", "value"}); !done) {
+            return done;
+        }
+    }
+    line.config.globals.push_back(std::move(global));
+    return {};
+}
+
 /// -vga, -nic, -net: this version has only their absence.
 Result<void> only_none(std::string_view argument, std::string_view what) {
     if (argument == "none") {
@@ -290,6 +315,10 @@ std::span<const Option> machine_options() {
          "use '-device help' to print all possible drivers\n"
          "use '-device driver,help' to print all possible properties",
          handle_device},
+        {"global", "driver.property=value",
+         "or driver=driver,property=property,value=value\n"
+         "another default for a property of all devices of that type",
+         handle_global},
         {"vga", "none", "select video card type: none", handle_vga},
         {"nic", "none", "configure a default NIC: none", handle_nic},
         {"net", "none", "use it alone to have zero network devices", handle_nic},

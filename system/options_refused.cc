@@ -28,7 +28,7 @@ constexpr auto kRefused = std::to_array<RefusedOption>({
     {"qmp", kNoQmp},           {"qmp-pretty", kNoQmp},    {"gdb", kNoDebugger},
     {"s", kNoDebugger},        {"loadvm", kNoSnapshot},   {"incoming", kNoSnapshot},
     {"only-migratable", kNoSnapshot},                     {"usb", kNo},
-    {"usbdevice", kNo},        {"numa", kNo},             {"global", kNo},           {"set", kNo},              {"readconfig", kNo},
+    {"usbdevice", kNo},        {"numa", kNo},             {"set", kNo},              {"readconfig", kNo},
     {"writeconfig", kNo},      {"uuid", kNo},             {"smbios", kNo},
     {"acpitable", kNo},        {"fw_cfg", kNo},           {"no-acpi", kNo},
     {"trace", kNo},            {"plugin", kNo},           {"icount", kNo},

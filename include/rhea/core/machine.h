@@ -35,6 +35,11 @@ struct DeviceOption {
     std::vector<std::pair<std::string, std::string>> properties;
 };
 
+/// -global: another default for a property of all devices of a type.
+struct GlobalProperty {
+    std::string driver, property, value;
+};
+
 /// A drive that the machine itself gives a device: -drive with another if= than none, -hda, -cdrom, -fda and the like.
 struct DriveOption {
     std::string id;                        ///< "virtio0", "ide0-hd0"; what a device's drive= would name
@@ -84,6 +89,7 @@ struct MachineConfig {
     std::vector<DriveOption> drives;
     BootOptions boot;
     std::vector<DeviceOption> devices;
+    std::vector<GlobalProperty> globals;
     std::int64_t rtc_offset_ns = 0;        ///< guest wall clock minus host wall clock
     bool rtc_local = false;
     std::string kernel_irqchip = "";       ///< "on", "off", "split"; empty: the accelerator's default
@@ -159,6 +165,10 @@ public:
     util::Result<Bus *> find_bus(std::string_view kind, std::string_view name) const;
     void add_vcpu(std::unique_ptr<Vcpu> vcpu) { vcpus_.push_back(std::move(vcpu)); }
 
+    /// What -global says of a device's type, for the properties that nobody has set.
+    util::Result<void> apply_globals(Device &device);
+    /// Those of -global that no device has met.
+    std::vector<GlobalProperty> unused_globals() const;
     /// realize() of every device that is not realized yet, in order of addition; stops at the first error.
     util::Result<void> realize_devices();
     /// Clocks and devices go on or stop; the vCPUs are the caller's: parked before a stop, resumed after it goes on.
@@ -183,6 +193,7 @@ private:
 
     bool running_ = false;
     std::size_t realized_ = 0; ///< how many of devices_ are, from the front
+    std::vector<bool> globals_used_;
     std::vector<Bus *> buses_;
     std::vector<std::unique_ptr<Vcpu>> vcpus_;
     std::vector<std::function<void()>> reset_hooks_;

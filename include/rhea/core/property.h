@@ -18,6 +18,7 @@ struct Property {
     std::string default_text; ///< shown in help; empty: none
     std::function<util::Result<void>(std::string_view)> set;
     std::function<std::string()> get;
+    bool given = false;      ///< set() has set it
 };
 
 /// The properties of an object; made once by its constructor.
@@ -34,10 +35,14 @@ public:
 
     /// Sets by name; an unknown name or a bad value gives a sentence with the nearest valid name.
     util::Result<void> set(std::string_view name, std::string_view value);
+    /// As set(), but what set() has set stays: another default (-global).
+    util::Result<void> set_default(std::string_view name, std::string_view value);
     const Property *find(std::string_view name) const;
     const std::vector<Property> &all() const { return properties_; }
 
 private:
+    util::Result<Property *> named(std::string_view name);
+
     std::vector<Property> properties_;
 };
 

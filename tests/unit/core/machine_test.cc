@@ -48,8 +48,8 @@ class Box final : public Device, private IoHandler {
 
 class TestMachine final : public Machine {
   public:
-    TestMachine(NoRequests& requests, std::uint64_t ram_size)
-        : Machine(MachineConfig{}, requests), ram(add_ram_block("ram", ram_size)) {
+    TestMachine(NoRequests& requests, std::uint64_t ram_size, MachineConfig config = {})
+        : Machine(std::move(config), requests), ram(add_ram_block("ram", ram_size)) {
         memory_root().add(0, own_region(MemoryRegion::ram("ram", ram)));
         clocks().use_manual_time(1000);
     }
@@ -80,6 +80,31 @@ TEST(Machine, TheFirstDeviceThatFailsIsNamed) {
     const auto result = machine.realize_devices();
     ASSERT_FALSE(result);
     EXPECT_NE(result.error().message().find("'bad'"), std::string::npos);
+}
+
+TEST(Machine, GlobalPropertiesAreDefaultsForATypeOfDevice) {
+    NoRequests requests;
+    MachineConfig config;
+    config.globals = {{"box", "broken", "on"}, {"crate", "broken", "on"}};
+    TestMachine machine(requests, kRam, std::move(config));
+    Box& set = machine.add_device<Box>("set", machine, machine.trace);
+    ASSERT_TRUE(set.properties().set("broken", "off"));
+    EXPECT_TRUE(machine.realize_devices()) << "what was set stays";
+    machine.add_device<Box>("unset", machine, machine.trace);
+    EXPECT_FALSE(machine.realize_devices());
+    ASSERT_EQ(machine.unused_globals().size(), 1u);
+    EXPECT_EQ(machine.unused_globals()[0].driver, "crate");
+}
+
+TEST(Machine, AGlobalPropertyThatTheTypeLacksIsNamed) {
+    NoRequests requests;
+    MachineConfig config;
+    config.globals = {{"box", "brokn", "on"}};
+    TestMachine machine(requests, kRam, std::move(config));
+    machine.add_device<Box>("a", machine, machine.trace);
+    const auto result = machine.realize_devices();
+    ASSERT_FALSE(result);
+    EXPECT_NE(result.error().message().find("-global box.brokn: there is no property"), std::string::npos) << result.error().message();
 }
 
 TEST(Machine, DevicesStandStillWhileTheirStateIsSaved) {

@@ -77,5 +77,17 @@ TEST_F(PropertyTest, TellsTypesDefaultsAndValues) {
     EXPECT_EQ(set.all().size(), 5u);
 }
 
+TEST_F(PropertyTest, AnotherDefaultIsForWhatIsNotSet) {
+    ASSERT_TRUE(set.set("small", "9"));
+    ASSERT_TRUE(set.set_default("small", "7"));
+    EXPECT_EQ(small, 9);
+    ASSERT_TRUE(set.set_default("iobase", "0x10"));
+    EXPECT_EQ(port, 0x10u);
+    ASSERT_TRUE(set.set("iobase", "0x20"));
+    EXPECT_EQ(port, 0x20u);
+    EXPECT_FALSE(set.set_default("iobas", "1"));
+    EXPECT_FALSE(set.set_default("size", "banana"));
+}
+
 }  // namespace
 }  // namespace rhea::core

@@ -92,6 +92,18 @@ TEST(CommandLineTest, MachineTakesAcceleratorsAndSettings) {
     EXPECT_EQ(line.config.machine_options[0].first, "usb");
 }
 
+TEST(CommandLineTest, GlobalPropertiesInBothSpellings) {
+    const CommandLine line = parsed({"-global", "virtio-mmio.force-legacy=off", "-global", "driver=a,property=b,value=c=d"});
+    ASSERT_EQ(line.config.globals.size(), 2u);
+    EXPECT_EQ(line.config.globals[0].driver, "virtio-mmio");
+    EXPECT_EQ(line.config.globals[0].property, "force-legacy");
+    EXPECT_EQ(line.config.globals[0].value, "off");
+    EXPECT_EQ(line.config.globals[1].driver, "a");
+    EXPECT_EQ(line.config.globals[1].value, "c=d");
+    EXPECT_THAT(refusal({"-global", "virtio-mmio"}), HasSubstr("driver.property=value"));
+    EXPECT_THAT(refusal({"-global", "driver=a,property=b"}), HasSubstr("driver.property=value"));
+}
+
 TEST(CommandLineTest, MachineNamesAreChecked) {
     EXPECT_EQ(refusal({"-M", "pcc"}),
               "-M pcc: unsupported machine type 'pcc'; did you mean 'pc'?");
