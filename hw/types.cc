@@ -4,11 +4,12 @@
 #include "hw/char/uart16550.h"
 #include "hw/ide/ide_cdrom.h"
 #include "hw/ide/ide_hard_disk.h"
+#include "hw/microvm/microvm_machine.h"
 #include "hw/misc/debug_exit.h"
 #include "hw/nvme/nvme_controller.h"
 #include "hw/pc/pc_machine.h"
 #include "hw/scsi/scsi_device.h"
-#include "hw/virtio/pci_types.h"
+#include "hw/virtio/types.h"
 #include "rhea/util/nearest_name.h"
 
 #include <fmt/format.h>
@@ -21,6 +22,7 @@ template <typename T> std::unique_ptr<core::Machine> make(core::MachineConfig co
 }
 
 const core::MachineType kMachines[] = {
+    {"microvm", "", "microvm (i386)", make<microvm::MicrovmMachine>, microvm::MicrovmMachine::kProperties, "none"},
     {"pc-i440fx-1.0", "pc", "Standard PC (i440FX + PIIX)", make<pc::PcMachine>},
 };
 
@@ -59,7 +61,7 @@ const core::DeviceType kDevices[] = {
 const std::vector<core::DeviceType> &all_devices() {
     static const std::vector<core::DeviceType> all = [] {
         std::vector<core::DeviceType> types(std::begin(kDevices), std::end(kDevices));
-        const auto virtio = virtio::pci_device_types();
+        const auto virtio = virtio::device_types();
         types.insert(types.end(), virtio.begin(), virtio.end());
         return types;
     }();

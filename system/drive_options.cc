@@ -28,7 +28,6 @@ constexpr auto kInterfaces = std::to_array<Interface>({
     {"virtio", 0, "", ""},
     {"none", 0, "", ""},
 });
-constexpr std::string_view kDefaultInterface = "ide";
 
 const Interface* find_interface(std::string_view name) {
     const auto at = std::find_if(kInterfaces.begin(), kInterfaces.end(), [&](const Interface& each) { return each.name == name; });
@@ -189,8 +188,8 @@ bool is_local(const DriveSpec& spec) {
 
 Result<DriveSpec> parse_drive(OptionList options) {
     DriveSpec spec;
-    spec.interface = options.take("if").value_or(std::string(kDefaultInterface));
-    if (!find_interface(spec.interface)) {
+    spec.interface = options.take("if").value_or("");
+    if (!spec.interface.empty() && !find_interface(spec.interface)) {
         std::vector<std::string_view> names;
         for (const Interface& each : kInterfaces) {
             names.push_back(each.name);
@@ -240,7 +239,7 @@ Result<DriveSpec> parse_drive(OptionList options) {
 
 DriveSpec drive_at(std::string_view filename, unsigned index, bool is_cdrom) {
     DriveSpec spec;
-    spec.interface = kDefaultInterface;
+    spec.interface = "ide";
     spec.index = index;
     spec.is_cdrom = is_cdrom;
     spec.filename = filename;
@@ -294,7 +293,12 @@ void place_where_free(std::vector<DriveSpec>& drives, DriveSpec& spec, unsigned 
 
 }  // namespace
 
-Result<void> place_drives(std::vector<DriveSpec>& drives) {
+Result<void> place_drives(std::vector<DriveSpec>& drives, std::string_view default_interface) {
+    for (DriveSpec& spec : drives) {
+        if (spec.interface.empty()) {
+            spec.interface = default_interface;
+        }
+    }
     for (DriveSpec& spec : drives) {
         if (auto done = place_by_choice(drives, spec, find_interface(spec.interface)->units); !done) {
             return done;

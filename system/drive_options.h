@@ -15,7 +15,7 @@ namespace rhea::system {
 
 struct DriveSpec {
     std::string id;         ///< as given, or made by place_drives(): "ide0-hd0", "virtio0"
-    std::string interface;  ///< "ide", "virtio", "none"
+    std::string interface;  ///< "ide", "virtio", "none"; empty: the machine's default
     std::optional<unsigned> bus, unit, index;
     bool is_cdrom = false;
     bool snapshot = false;
@@ -36,7 +36,7 @@ DriveSpec drive_at(std::string_view filename, unsigned index, bool is_cdrom);
 
 /// Gives every drive its place (bus and unit) and id; fails when two want the same. In order of the command line: drives
 /// with a place of their choice do not make way for others.
-util::Result<void> place_drives(std::vector<DriveSpec>& drives);
+util::Result<void> place_drives(std::vector<DriveSpec>& drives, std::string_view default_interface);
 
 /// What `-drive help` prints.
 std::string drive_help();

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "rhea/util/nearest_name.h"
+#include "tables.h"
 
 namespace rhea::system {
 namespace {
@@ -72,7 +73,8 @@ Result<void> Drives::open(CommandLine& line) {
             return fail(done.error().within("-blockdev"));
         }
     }
-    if (auto placed = place_drives(line.drives); !placed) {
+    const auto machine = find_machine(line.config.machine);
+    if (auto placed = place_drives(line.drives, machine ? machine->drive_interface : "ide"); !placed) {
         return fail(placed.error().within("-drive"));
     }
     for (DriveSpec& spec : line.drives) {

@@ -19,21 +19,6 @@ namespace {
 using util::fail;
 using util::Result;
 
-/// Settings of QEMU's machines that ask for what is so anyway, and the value that does.
-struct MachineSetting {
-    std::string_view key, value;  ///< value: empty for any
-};
-constexpr auto kMachineSettings = std::to_array<MachineSetting>({
-    {"usb", "off"},
-    {"vmport", "off"},
-    {"hpet", "off"},
-    {"smm", "off"},
-    {"nvdimm", "off"},
-    {"graphics", ""},         // firmware's choice of console: there is only the serial one
-    {"dump-guest-core", ""},  // core dumps are the host's to configure
-    {"mem-merge", "on"},
-});
-
 /// " (comm)" of a process, for "terminating on signal".
 std::string process_name(int pid) {
     std::ifstream file(fmt::format("/proc/{}/comm", pid));
@@ -179,7 +164,7 @@ Result<void> Emulator::build_machine() {
     if (!type) {
         return fail(type.error());
     }
-    if (auto done = check_machine_options(); !done) {
+    if (auto done = check_machine_options(*type); !done) {
         return done;
     }
     auto accelerator = choose_accelerator(line_.accelerators, line_.config, accelerator_types(),
@@ -218,19 +203,29 @@ Result<void> Emulator::build_machine() {
     return {};
 }
 
-Result<void> Emulator::check_machine_options() {
-    for (const auto& [key, value] : line_.config.machine_options) {
-        const auto known = std::find_if(kMachineSettings.begin(), kMachineSettings.end(),
-                                        [&](const auto& setting) { return setting.key == key; });
-        if (known == kMachineSettings.end()) {
-            return fail("-machine: machine option '{}' is not in this version of Rhea", key);
+/// Leaves those in the configuration that are the machine's own.
+Result<void> Emulator::check_machine_options(const core::MachineType& type) {
+    util::OptionList::Pairs own;
+    for (auto& [key, value] : line_.config.machine_options) {
+        const auto matches = [&](const auto& each) { return each.name == key; };
+        if (const auto property = std::ranges::find_if(type.properties, matches); property != type.properties.end()) {
+            const bool is_auto = value == "auto" && property->type == "OnOffAuto";
+            if (!is_auto && !util::parse_bool(value)) {
+                return fail("-machine: {} takes on{} off, not '{}'", key, property->type == "bool" ? " or" : ", auto or", value);
+            }
+            own.emplace_back(key, value);
+            continue;
+        }
+        const auto known = std::ranges::find_if(machine_settings(), matches);
+        if (known == machine_settings().end()) {
+            return fail("-machine: machine option '{}' is not in this version of Rhea; -machine {},help lists those that are", key,
+                        line_.config.machine);
         }
         if (!known->value.empty() && value != known->value) {
-            return fail("-machine: {}={} is not in this version of Rhea; {}={} is", key, value, key,
-                        known->value);
+            return fail("-machine: {}={} is not in this version of Rhea; {}={} is", key, value, key, known->value);
         }
     }
-    line_.config.machine_options.clear();
+    line_.config.machine_options = std::move(own);
     return {};
 }
 

@@ -34,7 +34,7 @@ class Emulator {
     util::Result<void> open_serials();
     util::Result<void> open_monitors();
     util::Result<void> build_machine();
-    util::Result<void> check_machine_options();
+    util::Result<void> check_machine_options(const core::MachineType& type);
     void start_monitors();
     void tell(std::string_view text);
 

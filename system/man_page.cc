@@ -12,7 +12,7 @@ rhea\-system\-x86_64 \- a PC emulator with KVM acceleration and a translator
 .B rhea\-system\-x86_64
 .RI [ options ]
 .SH DESCRIPTION
-Emulates an x86_64 PC. Options have QEMU's names and meanings; \-\-name is accepted for \-name.
+Emulates an x86_64 PC, or with \fB\-M microvm\fR a machine of virtio devices without PCI. Options have QEMU's names and meanings; \-\-name is accepted for \-name.
 An option that QEMU has and this version has not is refused by name.
 .SH OPTIONS
 {1}.SH KEYS

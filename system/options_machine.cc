@@ -39,6 +39,23 @@ std::string machine_help() {
     return text;
 }
 
+/// -machine NAME,help.
+std::string machine_properties_help(const core::MachineType& type) {
+    std::string text = fmt::format("{}-machine options:\n", type.name);
+    const auto row = [&text](std::string_view name, std::string_view kind, std::string_view description) {
+        text += fmt::format("  {:<22} - {}\n", fmt::format("{}=<{}>", name, kind), description);
+    };
+    row("accel", "str", "Accelerators, in order, with ':' between them");
+    row("kernel-irqchip", "str", "on, off or split: interrupt controllers in the kernel");
+    for (const core::MachineProperty& property : type.properties) {
+        row(property.name, property.type, property.description);
+    }
+    for (const MachineSetting& setting : machine_settings()) {
+        row(setting.name, "bool", setting.value.empty() ? "makes no difference" : fmt::format("may be {}", setting.value));
+    }
+    return text;
+}
+
 Result<void> check_accelerator_name(std::string_view name) {
     std::vector<std::string_view> names{"auto"};
     for (const AcceleratorType& type : accelerator_types()) {
@@ -65,15 +82,20 @@ Result<void> set_kernel_irqchip(CommandLine& line, const std::string& value) {
 
 Result<void> handle_machine(CommandLine& line, std::string_view argument) {
     OptionList options = OptionList::parse(argument, "type");
-    if (options.wants_help()) {
-        line.print_and_exit = machine_help();
-        return {};
-    }
     if (const auto type = options.take("type")) {
-        if (auto machine = find_machine(*type); !machine) {
+        const auto machine = find_machine(*type);
+        if (!machine) {
             return fail(machine.error());
         }
         line.config.machine = *type;
+        if (options.wants_help()) {
+            line.print_and_exit = machine_properties_help(*machine);
+            return {};
+        }
+    }
+    if (options.wants_help()) {
+        line.print_and_exit = machine_help();
+        return {};
     }
     if (const auto list = options.take("accel")) {
         std::string_view rest = *list;
@@ -289,7 +311,8 @@ std::span<const Option> machine_options() {
         {"machine", "[type=]name[,prop[=value][,...]]",
          "selects emulated machine ('-machine help' for list)\n"
          "accel=accel1[:accel2[:...]] selects accelerators, in order\n"
-         "kernel-irqchip=on|off|split controls accelerated irqchip support",
+         "kernel-irqchip=on|off|split controls accelerated irqchip support\n"
+         "use '-machine name,help' to print a machine's own properties",
          handle_machine},
         {"M", "name", "as -machine", handle_machine},
         {"accel", "[accel=]accelerator[,prop[=value][,...]]",

@@ -18,6 +18,19 @@ constexpr auto kAccelerators = std::to_array<AcceleratorType>({
     {"tcg", "the translator", make_tcg, nullptr},
 });
 
+constexpr auto kMachineSettings = std::to_array<MachineSetting>({
+    {"usb", "off"},
+    {"vmport", "off"},
+    {"hpet", "off"},
+    {"smm", "off"},
+    {"nvdimm", "off"},
+    {"pcie", "off"},
+    {"x-option-roms", "off"},
+    {"graphics", ""},         // firmware's choice of console: there is only the serial one
+    {"dump-guest-core", ""},  // core dumps are the host's to configure
+    {"mem-merge", "on"},
+});
+
 template <typename Types>
 std::string suggestion(std::string_view name, const Types& names, std::string_view otherwise) {
     if (const auto nearest = util::nearest_name(name, names)) {
@@ -33,6 +46,10 @@ std::vector<core::MachineType> machine_types() {
     std::vector<core::MachineType> all(types.begin(), types.end());
     all.push_back(hw::kNoneMachine);
     return all;
+}
+
+std::span<const MachineSetting> machine_settings() {
+    return kMachineSettings;
 }
 
 std::span<const AcceleratorType> accelerator_types() {

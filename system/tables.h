@@ -38,6 +38,12 @@ struct AcceleratorType {
 };
 
 std::vector<core::MachineType> machine_types();
+
+/// A setting of QEMU's machines that asks for what is so anyway, and the value that does.
+struct MachineSetting {
+    std::string_view name, value;  ///< value: empty for any
+};
+std::span<const MachineSetting> machine_settings();
 /// In the order in which `-accel auto` tries them; the last one always works.
 std::span<const AcceleratorType> accelerator_types();
 std::span<const core::DeviceType> device_types();

@@ -227,7 +227,7 @@ void KvmIrqchip::set_pin_route(unsigned pin, std::uint64_t address, std::uint32_
 bool KvmIrqchip::publish_routes() {
     RoutingTable table;
     if (!local_apics_only_)
-        add_pc_interrupts(table, kPins);
+        add_pc_interrupts(table, kPcPins);
     for (unsigned pin = 0; pin < kPins; ++pin) {
         if (routes_[pin] != Route{})
             table.add_message(pin, routes_[pin].address, routes_[pin].data);

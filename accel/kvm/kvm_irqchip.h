@@ -41,13 +41,16 @@ public:
     core::PitState pit() override;
     void set_pit(const core::PitState &state) override;
 
+    /// local_apics_only(): GSIs that are pins of I/O APICs of the machine's: two at most.
+    static constexpr unsigned kPins = 48;
+
     /// All chips in the kernel: the GSIs of a PC get their wires.
     void route_pc_interrupts() { (void)publish_routes(); }
     /// From a vCPU's thread; takes the machine lock.
     void end_of_interrupt(std::uint8_t vector);
 
 private:
-    static constexpr unsigned kPins = 24;
+    static constexpr unsigned kPcPins = 24; ///< of the kernel's I/O APIC
     struct Route {
         std::uint64_t address = 0;
         std::uint32_t data = 0;

@@ -74,7 +74,7 @@ util::Result<std::unique_ptr<KvmVm>> KvmVm::create(const KvmOptions &options) {
     } else if (options.irqchip == KernelIrqchip::kSplit) {
         kvm_enable_cap split{};
         split.cap = KVM_CAP_SPLIT_IRQCHIP;
-        split.args[0] = 24; // GSIs that are pins of our I/O APIC
+        split.args[0] = KvmIrqchip::kPins;
         if (::ioctl(vm->vm_.get(), KVM_ENABLE_CAP, &split) < 0)
             return util::fail("kernel-irqchip=split: KVM_CAP_SPLIT_IRQCHIP: {}: use kernel-irqchip=on or off", std::strerror(errno));
     }

@@ -148,6 +148,9 @@ Bytes notify(std::string_view object, std::uint8_t value) { return concat({{0x86
 Bytes io_region(std::string_view name, std::uint16_t base, std::uint16_t length) {
     return concat({{0x5b, 0x80}, name_string(name), {0x01}, integer(base), integer(length)});
 }
+Bytes memory_region(std::string_view name, std::uint32_t base, std::uint32_t length) {
+    return concat({{0x5b, 0x80}, name_string(name), {0x00}, integer(base), integer(length)});
+}
 
 Bytes dword_fields(std::string_view region, std::initializer_list<std::string_view> names) {
     constexpr std::uint8_t kDwordAccess = 3, kWriteAsZeros = 2 << 5, kBits = 32;
@@ -176,6 +179,13 @@ Bytes io(std::uint16_t base, std::uint8_t length) {
 Bytes irq(unsigned number) {
     Bytes out{0x22};
     put(out, 1u << number, 2);
+    return out;
+}
+
+Bytes interrupt(std::uint32_t gsi, Trigger trigger) {
+    constexpr std::uint8_t kConsumer = 1, kEdge = 2; // 6.4.3.6; exclusive, active high
+    Bytes out{0x89, 0x06, 0x00, static_cast<std::uint8_t>(trigger == Trigger::kEdge ? kConsumer | kEdge : kConsumer), 0x01};
+    put(out, gsi, 4);
     return out;
 }
 

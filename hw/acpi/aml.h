@@ -31,8 +31,9 @@ Bytes store(const Bytes &value, const Bytes &target);
 Bytes and_(const Bytes &left, const Bytes &right);
 Bytes if_(const Bytes &condition, const Bytes &body);
 Bytes notify(std::string_view object, std::uint8_t value);
-/// OperationRegion (path, SystemIO, base, length).
+/// OperationRegion (path, SystemIO, base, length), (path, SystemMemory, base, length).
 Bytes io_region(std::string_view name, std::uint16_t base, std::uint16_t length);
+Bytes memory_region(std::string_view name, std::uint32_t base, std::uint32_t length);
 /// Field (region, DWordAcc, NoLock, WriteAsZeros) of 32-bit units, named one after another.
 Bytes dword_fields(std::string_view region, std::initializer_list<std::string_view> names);
 
@@ -40,6 +41,9 @@ Bytes dword_fields(std::string_view region, std::initializer_list<std::string_vi
 Bytes resources(std::initializer_list<Bytes> descriptors);
 Bytes io(std::uint16_t base, std::uint8_t length);
 Bytes irq(unsigned number);
+enum class Trigger : std::uint8_t { kLevel, kEdge };
+/// A global system interrupt of this device's own, active high.
+Bytes interrupt(std::uint32_t gsi, Trigger trigger);
 Bytes memory32_fixed(std::uint32_t base, std::uint32_t length);
 Bytes word_bus(std::uint16_t first, std::uint16_t last);
 Bytes word_io(std::uint16_t first, std::uint16_t last);

@@ -18,10 +18,13 @@ public:
     using X86Machine::X86Machine;
 
     bool press_power_button() override;
-    util::Result<void> hot_plug(const core::DeviceOption &option) override;
     util::Result<void> hot_unplug(std::string_view id) override;
 
 private:
+    bool hot_plugs(std::string_view bus) const override { return bus == "PCI" || X86Machine::hot_plugs(bus); }
+    std::string_view what_hot_plugs() const override { return "PCI and SCSI devices can"; }
+    util::Result<void> check_plugged(const core::Device &device) const override;
+    void tell_plugged(const core::Device &device) override;
     util::Result<void> build_parts(core::Accelerator &accelerator) override;
     acpi::Blob acpi_tables(std::uint64_t base) override;
     util::Result<void> build_pci_memory();

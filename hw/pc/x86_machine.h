@@ -25,6 +25,8 @@ public:
     X86Machine(core::MachineConfig config, core::MachineRequests &requests) : core::Machine(std::move(config), requests) {}
 
     util::Result<void> build(core::Accelerator &accelerator) final;
+    util::Result<void> hot_plug(const core::DeviceOption &option) final;
+    util::Result<void> hot_unplug(std::string_view id) override;
 
 protected:
     static constexpr unsigned kComPorts = 4;
@@ -40,6 +42,12 @@ protected:
 
     /// RAM of `split_at` bytes and more goes on at 4 GiB, with `low_when_split` below.
     void build_ram(std::uint64_t split_at, std::uint64_t low_when_split);
+
+    // device_add: which kinds of devices may come (SCSI's always), as a sentence, and what the machine says to one that is there.
+    virtual bool hot_plugs(std::string_view bus) const { return bus == "SCSI"; }
+    virtual std::string_view what_hot_plugs() const { return "SCSI devices can"; }
+    virtual util::Result<void> check_plugged(const core::Device &) const { return {}; }
+    virtual void tell_plugged(const core::Device &) {}
 
     struct Firmware {
         std::shared_ptr<FileMapping> file;

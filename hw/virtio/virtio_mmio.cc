@@ -2,14 +2,15 @@
 
 #include <bit>
 
+#include <fmt/format.h>
+
 #include "rhea/util/log.h"
 
 namespace rhea::hw::virtio {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x74726976, kVendor = 0x554d4551; // "virt"; whose devices guests know
-constexpr std::uint32_t kLegacyVersion = 1, kModernVersion = 2;
-constexpr core::hwaddr kNotify = 0x50, kConfig = 0x100;
+constexpr core::hwaddr kMagicValue = 0x00, kVersion = 0x04, kVendorId = 0x0c, kNotify = 0x50, kConfig = 0x100;
 constexpr std::uint32_t kUsedBuffer = 1, kConfigChange = 2; ///< of InterruptStatus
 constexpr std::uint32_t kNoSharedMemory = 0xffffffff;
 
@@ -19,22 +20,38 @@ std::uint32_t half(std::uint64_t bits, std::uint32_t select) {
 
 } // namespace
 
-VirtioMmio::VirtioMmio(const Ports &ports, std::unique_ptr<VirtioDevice> device) : ports_(ports), device_(std::move(device)) {
+VirtioMmio::VirtioMmio(const Ports &ports, unsigned number) : core::Bus(fmt::format("virtio-mmio-bus.{}", number), kBusKind), ports_(ports) {
     properties_.add_bool("force-legacy", force_legacy_, "version 1 of the interface, for old drivers");
     properties_.add_bool("ioeventfd", ioeventfd_, "notifications signal a descriptor, without a handler");
-    device_->add_properties(properties_);
     region_ = core::MemoryRegion::io("virtio-mmio", kSize, *this, {.min = 1, .max = 8, .unaligned = false});
 }
 
-VirtioMmio::~VirtioMmio() {
-    device_->shutdown();
-    ioeventfd_ = false;
-    update_notifiers();
+VirtioMmio::~VirtioMmio() { disconnect(); }
+
+// ---- the bus -------------------------------------------------------------------------------------------------------
+
+util::Result<void> VirtioMmio::plug(core::Device &device) {
+    auto *const card = dynamic_cast<VirtioMmioDevice *>(&device);
+    if (!card)
+        return util::fail("bus '{}' takes virtio devices", name());
+    if (occupant_)
+        return util::fail("bus '{}' has a device already", name());
+    occupant_ = card;
+    card->set_transport(this);
+    if (device.path().empty())
+        device.set_path(fmt::format("virtio-mmio/{:x}/{}", region_->offset(), device.type()));
+    return {};
 }
 
-util::Result<void> VirtioMmio::realize() {
-    if (auto done = device_->realize({.memory = ports_.memory, .post = ports_.post, .name = path().empty() ? std::string(type()) : path()}, *this); !done)
+void VirtioMmio::unplug(core::Device &) { occupant_ = nullptr; }
+
+util::Result<void> VirtioMmio::connect(VirtioDevice &device) {
+    auto done = device.realize({.memory = ports_.memory, .post = ports_.post, .name = occupant_->path()}, *this);
+    if (!done)
         return done;
+    device_ = &device;
+    if (!registers_.registers().empty())
+        return {};
     add_common_registers();
     if (force_legacy_)
         add_legacy_registers();
@@ -43,11 +60,48 @@ util::Result<void> VirtioMmio::realize() {
     return {};
 }
 
-void VirtioMmio::unrealize() {
+void VirtioMmio::disconnect() {
+    if (!device_)
+        return;
     device_->shutdown();
-    ioeventfd_ = false;
+    place_notifiers(std::nullopt);
+    device_ = nullptr;
+}
+
+void VirtioMmio::restored() {
+    update_irq();
     update_notifiers();
+}
+
+VirtioMmioDevice::VirtioMmioDevice(std::string_view type, std::unique_ptr<VirtioDevice> device) : type_(type), device_(std::move(device)) {
+    device_->add_properties(properties_);
+}
+
+VirtioMmioDevice::~VirtioMmioDevice() {
+    if (transport_)
+        transport_->disconnect();
+    device_->shutdown();
+}
+
+util::Result<void> VirtioMmioDevice::realize() { return transport_->connect(*device_); }
+
+void VirtioMmioDevice::unrealize() {
+    transport_->disconnect();
+    device_->shutdown();
     device_->unrealize();
+}
+
+void VirtioMmioDevice::serialize(core::Archive &archive) {
+    archive.section("virtio", 1, [this](core::Archive &a) { device_->serialize(a); });
+    if (archive.restoring())
+        transport_->restored();
+}
+
+std::vector<BootEntry> VirtioMmioDevice::boot_entries() const {
+    std::vector<BootEntry> entries;
+    for (const VirtioDevice::BootUnit &unit : device_->boot_units())
+        entries.push_back({unit.index, fmt::format("/virtio-mmio@{:016x}{}", transport_->region().offset(), unit.path)});
+    return entries;
 }
 
 // ---- registers -----------------------------------------------------------------------------------------------------
@@ -65,10 +119,10 @@ void VirtioMmio::add(core::hwaddr offset, std::string_view name, Get get, Set se
 }
 
 void VirtioMmio::add_common_registers() {
-    add(0x00, "MagicValue", [] { return kMagic; }, nullptr);
-    add(0x04, "Version", [this] { return force_legacy_ ? kLegacyVersion : kModernVersion; }, nullptr);
+    add(kMagicValue, "MagicValue", [] { return kMagic; }, nullptr);
+    add(kVersion, "Version", [this] { return version(); }, nullptr);
     add(0x08, "DeviceID", [this] { return std::uint32_t{device_->id()}; }, nullptr);
-    add(0x0c, "VendorID", [] { return kVendor; }, nullptr);
+    add(kVendorId, "VendorID", [] { return kVendor; }, nullptr);
     add(0x10, "DeviceFeatures", [this] {
         return force_legacy_ ? half(device_->features() & 0xffffffff, device_select_) : half(device_->features() & ~kLegacyOnly, device_select_);
     }, nullptr);
@@ -140,7 +194,7 @@ void VirtioMmio::add_queue_address(core::hwaddr offset, std::string_view low_nam
 /// Version 1 (4.2.4): the ring's parts lie behind each other from a page on whose number, and the page's size, the driver says.
 void VirtioMmio::add_legacy_registers() {
     add(0x28, "GuestPageSize", nullptr, [this](std::uint32_t value) { page_size_ = std::has_single_bit(value) ? value : 0; });
-    add(0x3c, "QueueAlign", nullptr, [this](std::uint32_t value) { queue_align_ = std::has_single_bit(value) ? value : 0; });
+    add(0x3c, "QueueAlign", nullptr, [this](std::uint32_t value) { queue_align_ = std::has_single_bit(value) ? value : kDefaultAlign; });
     add(0x40, "QueuePFN", [this] {
         const Queue *const queue = selected_queue();
         return queue && queue->enabled && page_size_ ? static_cast<std::uint32_t>(queue->desc / page_size_) : 0u;
@@ -154,8 +208,8 @@ void VirtioMmio::set_page_number(std::uint32_t page) {
     if (page == 0) {
         device_->reset_queue(queue_select_);
     } else if (!queue->enabled) {
-        if (page_size_ == 0 || queue_align_ == 0) {
-            util::log_write(util::kLogGuestErrors, "virtio-mmio: QueuePFN before GuestPageSize and QueueAlign are powers of two\n");
+        if (page_size_ == 0) {
+            util::log_write(util::kLogGuestErrors, "virtio-mmio: QueuePFN before GuestPageSize is a power of two\n");
             return;
         }
         queue->set_contiguous(static_cast<core::hwaddr>(page) * page_size_, queue_align_);
@@ -164,7 +218,23 @@ void VirtioMmio::set_page_number(std::uint32_t page) {
     update_notifiers();
 }
 
+/// What a driver sees where there is no device.
+std::uint64_t VirtioMmio::read_empty(core::hwaddr offset) const {
+    switch (offset) {
+    case kMagicValue:
+        return kMagic;
+    case kVersion:
+        return version();
+    case kVendorId:
+        return kVendor;
+    default:
+        return 0;
+    }
+}
+
 std::uint64_t VirtioMmio::io_read(core::hwaddr offset, unsigned size) {
+    if (!device_)
+        return size == 4 ? read_empty(offset) : 0;
     if (offset < kConfig) {
         if (size == 4)
             return registers_.io_read(offset, size);
@@ -177,6 +247,8 @@ std::uint64_t VirtioMmio::io_read(core::hwaddr offset, unsigned size) {
 }
 
 void VirtioMmio::io_write(core::hwaddr offset, std::uint64_t value, unsigned size) {
+    if (!device_)
+        return;
     if (offset >= kConfig)
         device_->write_config(static_cast<unsigned>(offset - kConfig), std::span(reinterpret_cast<const std::uint8_t *>(&value), size));
     else if (size == 4)
@@ -194,10 +266,10 @@ void VirtioMmio::write_status(std::uint8_t status) {
     update_notifiers();
 }
 
+/// GuestPageSize stays: Linux writes it once, in front of its first reset by the status register.
 void VirtioMmio::clear_selections() {
     interrupt_status_ = 0;
     device_select_ = driver_select_ = queue_select_ = 0;
-    page_size_ = queue_align_ = 0;
     update_irq();
 }
 
@@ -212,16 +284,19 @@ void VirtioMmio::config_interrupt() { interrupt(kConfigChange); }
 /// One address, by the value that is written told apart (KVM matches it).
 void VirtioMmio::update_notifiers() {
     const core::MemoryRegion *const parent = region_->parent();
-    const bool wanted = ioeventfd_ && parent && (device_->status() & kStatusDriverOk);
+    const bool wanted = device_ && ioeventfd_ && parent && (device_->status() & kStatusDriverOk);
+    place_notifiers(wanted ? std::optional(region_->offset() + kNotify) : std::nullopt);
+}
+
+void VirtioMmio::place_notifiers(std::optional<core::hwaddr> address) {
+    if (address == notify_address_)
+        return;
     const auto each = [this](core::hwaddr address, bool add) {
         for (unsigned index = 0; index < device_->queue_count(); ++index) {
             const core::IoEventFd binding{.addr = address, .size = 4, .match_value = true, .value = index, .fd = device_->queue(index).notifier};
             add ? ports_.memory.add_ioeventfd(binding) : ports_.memory.remove_ioeventfd(binding);
         }
     };
-    const std::optional<core::hwaddr> address = wanted ? std::optional(region_->offset() + kNotify) : std::nullopt;
-    if (address == notify_address_)
-        return;
     if (notify_address_)
         each(*notify_address_, false);
     if (address)
@@ -232,7 +307,10 @@ void VirtioMmio::update_notifiers() {
 // ---- state ---------------------------------------------------------------------------------------------------------
 
 void VirtioMmio::reset() {
-    device_->reset();
+    if (device_)
+        device_->reset();
+    page_size_ = 0;
+    queue_align_ = kDefaultAlign;
     clear_selections();
     update_notifiers();
 }
@@ -244,16 +322,13 @@ void VirtioMmio::serialize(core::Archive &archive) {
     archive.field("queue_select", queue_select_);
     archive.field("page_size", page_size_);
     archive.field("queue_align", queue_align_);
-    archive.section("virtio", 1, [this](core::Archive &a) { device_->serialize(a); });
     if (!archive.restoring())
         return;
     interrupt_status_ &= kUsedBuffer | kConfigChange;
     if (!std::has_single_bit(page_size_))
         page_size_ = 0;
     if (!std::has_single_bit(queue_align_))
-        queue_align_ = 0;
-    update_irq();
-    update_notifiers();
+        queue_align_ = kDefaultAlign;
 }
 
 } // namespace rhea::hw::virtio

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """SeaBIOS starts the disk that it is told to: IDE by default, bootindex= of every interface, strict=.
 
-Usage: boot_order.py EMULATOR [EMULATOR OPTION...]
+Usage: boot_order.py EMULATOR [pc|microvm] [EMULATOR OPTION...]
 Each disk has a boot sector that writes its name to the serial port and ends the emulator.
 """
 
@@ -31,13 +31,21 @@ DEVICES = {
     "virtio-blk": ["virtio-blk-pci,drive={0}"],
     "virtio-scsi": ["virtio-scsi-pci,id=s", "scsi-hd,bus=s.0,drive={0}"],
 }
+MICROVM_DEVICES = {
+    "blk-a": ["virtio-blk-device,drive={0}"],
+    "blk-b": ["virtio-blk-device,drive={0}"],
+    "virtio-scsi": ["virtio-scsi-device,id=s", "scsi-hd,bus=s.0,drive={0}"],
+}
+# Machine: its disks, and the firmware that starts them.
+MACHINES = {"pc": (DEVICES, "bios-256k.bin"), "microvm": (MICROVM_DEVICES, "bios-microvm.bin")}
 
 
 class Machine:
-    def __init__(self, emulator, options, folder):
-        self.emulator, self.options, self.folder = emulator, options or ["-accel", "tcg"], folder
-        self.bios = os.path.join(material("seabios"), "bios-256k.bin")
-        for name in DEVICES:
+    def __init__(self, emulator, name, options, folder):
+        self.emulator, self.name, self.options, self.folder = emulator, name, options or ["-accel", "tcg"], folder
+        self.devices, bios = MACHINES[name]
+        self.bios = os.path.join(material("seabios"), bios)
+        for name in self.devices:
             with open(self.image(name), "wb") as file:
                 file.write(boot_sector(name))
                 file.truncate(2 << 20)
@@ -50,11 +58,11 @@ class Machine:
         arguments = []
         for name, index in disks.items():
             arguments += ["-drive", f"file={self.image(name)},format=raw,if=none,id={name}"]
-            devices = [text.format(name) for text in DEVICES[name]]
+            devices = [text.format(name) for text in self.devices[name]]
             devices[-1] += f",bootindex={index}" if index is not None else ""
             for device in devices:
                 arguments += ["-device", device]
-        return Emulator(self.emulator, "-M", "pc", "-m", "64", "-bios", self.bios, "-nodefaults", "-display", "none",
+        return Emulator(self.emulator, "-M", self.name, "-m", "64", "-bios", self.bios, "-nodefaults", "-display", "none",
                         "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4", *self.options, *arguments, *more)
 
     def expect_start(self, name, disks, *more):
@@ -67,14 +75,18 @@ class Machine:
 
 def main():
     emulator, *options = sys.argv[1:]
-    need_drives(emulator, *(text.split(",")[0] for texts in DEVICES.values() for text in texts))
+    name = options.pop(0) if options and options[0] in MACHINES else "pc"
+    devices = MACHINES[name][0]
+    need_drives(emulator, *(text.split(",")[0] for texts in devices.values() for text in texts))
     with tempfile.TemporaryDirectory(prefix="rhea-boot-") as folder:
-        machine = Machine(emulator, options, folder)
-        for name in DEVICES:
-            machine.expect_start(name, {name: None})
-        everything = dict.fromkeys(DEVICES, None)
-        for name in DEVICES:
-            machine.expect_start(name, {**everything, name: 0})
+        machine = Machine(emulator, name, options, folder)
+        for disk in devices:
+            machine.expect_start(disk, {disk: None})
+        everything = dict.fromkeys(devices, None)
+        for disk in devices:
+            machine.expect_start(disk, {**everything, disk: 0})
+        if name == "microvm":
+            return
         machine.expect_start("nvme", {"ide-a": 7, "nvme": 3, "virtio-blk": 5})
         machine.expect_start("ide-b", {"ide-a": None, "ide-b": 1}, "-boot", "order=dc,menu=off,strict=on")
         # The one that is listed cannot be started, the other is not listed.

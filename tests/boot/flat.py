@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The flat guests: what they write to the serial port, their exit status.
 
-Usage: flat.py EMULATOR ACCELERATOR REAL PROTECTED LONG INTERRUPTS     ACCELERATOR as for -accel
+Usage: flat.py EMULATOR MACHINE ACCELERATOR REAL PROTECTED LONG INTERRUPTS     ACCELERATOR as for -accel
 """
 
 import sys
@@ -16,11 +16,11 @@ SECONDS = 60
 
 
 def main():
-    emulator, accelerator, *images = sys.argv[1:]
+    emulator, machine, accelerator, *images = sys.argv[1:]
     if accelerator.startswith("kvm"):
         need_kvm()
     for (name, (console, status)), image in zip(EXPECTED.items(), images, strict=True):
-        with Emulator(emulator, "-M", "pc", "-accel", accelerator, "-m", "16", "-bios", image,
+        with Emulator(emulator, "-M", machine, "-accel", accelerator, "-m", "16", "-bios", image,
                       "-nodefaults", "-display", "none", "-serial", "stdio",
                       "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04") as guest:
             guest.expect_status(status, SECONDS)

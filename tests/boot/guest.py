@@ -201,16 +201,17 @@ def archive(files):
     return out.getvalue()
 
 
-def disk_guest(initrd, script, *extra):
-    """Writes an initrd for Debian's kernel with the drivers of disks, whose rhea.run=sh,/test.sh runs the script; returns the kernel."""
-    folder = material("initramfs", "disk-kernel", *extra)
+def disk_guest(initrd, script, *extra, cloud=False):
+    """Writes an initrd for Debian's generic kernel, or (a PVH ELF file) its cloud kernel, with the drivers of disks, whose
+    rhea.run=sh,/test.sh runs the script; returns the kernel."""
+    folder = material("initramfs", "cloud-modules" if cloud else "disk-kernel", *extra)
     with open(initrd, "wb") as out:
-        for part in ("initramfs", "disk-modules", *extra):
+        for part in ("initramfs", "cloud-modules" if cloud else "disk-modules", *extra):
             with open(os.path.join(folder, part + ".cpio.gz"), "rb") as file:
                 shutil.copyfileobj(file, out)
             out.write(b"\0" * (-out.tell() % 4))
         out.write(archive({"test.sh": script.encode()}))
-    return os.path.join(folder, "disk-vmlinuz")
+    return os.path.join(folder, "cloud-vmlinux" if cloud else "disk-vmlinuz")
 
 
 def need_kvm():

@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -199,12 +200,21 @@ private:
     std::vector<std::function<void()>> reset_hooks_;
 };
 
+/// A setting of a machine type, behind its name: -machine microvm,rtc=off.
+struct MachineProperty {
+    std::string_view name;
+    std::string_view type;        ///< as QEMU spells it: bool, OnOffAuto
+    std::string_view description;
+};
+
 /// A machine that `-machine` can name.
 struct MachineType {
     std::string_view name;        ///< "pc-i440fx-1.0"
     std::string_view alias;       ///< "pc"; empty: none
     std::string_view description;
     std::unique_ptr<Machine> (*create)(MachineConfig config, MachineRequests &requests);
+    std::span<const MachineProperty> properties = {}; ///< those that MachineConfig::machine_options may have
+    std::string_view drive_interface = "ide";         ///< of a -drive without if=
 };
 
 } // namespace rhea::core

@@ -164,18 +164,21 @@ class Slot {
   public:
     explicit Slot(bool legacy) {
         config.claim_drive = [this](std::string_view) -> util::Result<block::BlockBackend*> { return &drive.backend; };
-        mmio = std::make_unique<virtio::VirtioMmio>(virtio::VirtioMmio::Ports{ram.space, wire.line(0), posts.port()},
-                                                    std::make_unique<VirtioBlk>(config));
+        mmio = std::make_unique<virtio::VirtioMmio>(virtio::VirtioMmio::Ports{ram.space, wire.line(0), posts.port()}, 0);
+        card = std::make_unique<virtio::VirtioMmioDevice>("virtio-blk-device", std::make_unique<VirtioBlk>(config));
         const core::MachineLockGuard lock;
-        EXPECT_TRUE(mmio->properties().set("drive", "d"));
-        EXPECT_TRUE(mmio->properties().set("num-queues", "2"));
+        EXPECT_TRUE(card->properties().set("drive", "d"));
+        EXPECT_TRUE(card->properties().set("num-queues", "2"));
         EXPECT_TRUE(mmio->properties().set("force-legacy", legacy ? "on" : "off"));
         ram.root->add(kBarBase, mmio->region());
         EXPECT_TRUE(mmio->realize());
-        mmio->set_running(true);
+        EXPECT_TRUE(mmio->plug(*card));
+        EXPECT_TRUE(card->realize());
+        card->set_running(true);
     }
     ~Slot() {
         const core::MachineLockGuard lock;
+        card.reset();
         mmio.reset();
     }
 
@@ -185,6 +188,7 @@ class Slot {
     test::PostBox posts;
     core::MachineConfig config;
     std::unique_ptr<virtio::VirtioMmio> mmio;
+    std::unique_ptr<virtio::VirtioMmioDevice> card;
 };
 
 class VirtioMmioFuzz : public ::testing::TestWithParam<bool> {};
@@ -232,9 +236,10 @@ TEST_P(VirtioMmioFuzz, RegistersAndRings) {
                  });
     slot.posts.run();
     const core::MachineLockGuard lock;
-    slot.mmio->set_running(false);
-    other.mmio->set_running(false);
+    slot.card->set_running(false);
+    other.card->set_running(false);
     test::expect_state_round_trip(*slot.mmio, *other.mmio);
+    test::expect_state_round_trip(*slot.card, *other.card);
 }
 
 /// Random commands for units of both kinds.

@@ -64,7 +64,7 @@ TEST(DriveOptionsTest, MistakesAreNamed) {
 TEST(DriveOptionsTest, PlacesAndIdsAreQemus) {
     std::vector<DriveSpec> drives{drive("file=a"), drive_at("b", 0, false), drive_at("c", 2, true), drive("file=d,if=virtio"),
                                   drive("file=e,if=virtio"), drive("file=f,if=none,id=mine"), drive("media=cdrom")};
-    ASSERT_TRUE(place_drives(drives));
+    ASSERT_TRUE(place_drives(drives, "ide"));
     std::vector<std::string> ids;
     for (const DriveSpec& spec : drives) {
         ids.push_back(spec.id);
@@ -75,9 +75,9 @@ TEST(DriveOptionsTest, PlacesAndIdsAreQemus) {
 
 TEST(DriveOptionsTest, APlaceIsTakenOnce) {
     std::vector<DriveSpec> drives{drive_at("a", 1, false), drive("file=b,bus=0,unit=1")};
-    EXPECT_EQ(place_drives(drives).error().message(), "two drives want if=ide,bus=0,unit=1 (index=1)");
+    EXPECT_EQ(place_drives(drives, "ide").error().message(), "two drives want if=ide,bus=0,unit=1 (index=1)");
     drives = {drive("file=b,unit=2")};
-    EXPECT_EQ(place_drives(drives).error().message(), "a bus of if=ide has units 0 to 1, not 2");
+    EXPECT_EQ(place_drives(drives, "ide").error().message(), "a bus of if=ide has units 0 to 1, not 2");
 }
 
 }  // namespace

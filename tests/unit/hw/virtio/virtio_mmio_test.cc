@@ -22,17 +22,21 @@ class Slot {
     explicit Slot(bool legacy, bool ioeventfd = true) {
         auto echo = std::make_unique<EchoDevice>(thread.context());
         device = echo.get();
-        mmio = std::make_unique<VirtioMmio>(VirtioMmio::Ports{ram.space, wire.line(5), posts.port()}, std::move(echo));
+        mmio = std::make_unique<VirtioMmio>(VirtioMmio::Ports{ram.space, wire.line(5), posts.port()}, 3);
+        card = std::make_unique<VirtioMmioDevice>("virtio-echo-device", std::move(echo));
         const core::MachineLockGuard lock;
         EXPECT_TRUE(mmio->properties().set("force-legacy", legacy ? "on" : "off"));
         EXPECT_TRUE(mmio->properties().set("ioeventfd", ioeventfd ? "on" : "off"));
         ram.root->add(kBase, mmio->region(), 1);
         EXPECT_TRUE(mmio->realize());
-        mmio->set_running(true);
+        EXPECT_TRUE(mmio->plug(*card));
+        EXPECT_TRUE(card->realize());
+        card->set_running(true);
     }
     ~Slot() {
         const core::MachineLockGuard lock;
-        mmio->set_running(false);
+        card->set_running(false);
+        card.reset();
         mmio.reset();
     }
     std::uint32_t get(unsigned offset) { return static_cast<std::uint32_t>(ram.space.load(kBase + offset, 4)); }
@@ -83,6 +87,7 @@ class Slot {
     std::deque<test::VirtioDriver> drivers;
     EchoDevice* device = nullptr;
     std::unique_ptr<VirtioMmio> mmio;
+    std::unique_ptr<VirtioMmioDevice> card;
 };
 
 TEST(VirtioMmioTest, WhatItIs) {
@@ -120,6 +125,40 @@ TEST(VirtioMmioTest, Features) {
     slot.set(0x70, 11);
     EXPECT_EQ(slot.get(0x70), 11u);
     EXPECT_EQ(slot.device->driver_features(), kVersion1 | bit(5)) << "what is not offered is not taken";
+}
+
+TEST(VirtioMmioTest, WithoutADevice) {
+    test::GuestRam ram{0x1000};
+    test::FakeIrqSink wire;
+    VirtioMmio empty({ram.space, wire.line(5), [](std::function<void()>) {}}, 7);
+    ram.root->add(kBase, empty.region(), 1);
+    ASSERT_TRUE(empty.realize());
+    const auto get = [&ram](unsigned offset) { return ram.space.load(kBase + offset, 4); };
+    EXPECT_EQ(get(0x00), 0x74726976u);
+    EXPECT_EQ(get(0x04), 1u);
+    EXPECT_EQ(get(0x08), 0u) << "a driver goes away (4.2.2.1)";
+    EXPECT_EQ(get(0x0c), 0x554d4551u);
+    ram.space.store(kBase + 0x70, 15, 4);
+    ram.space.store(kBase + 0x50, 0, 4);
+    EXPECT_EQ(get(0x70), 0u);
+    EXPECT_EQ(get(0x100), 0u);
+    const core::MachineLockGuard lock;
+    empty.reset();
+    EXPECT_EQ(empty.name(), "virtio-mmio-bus.7");
+    EXPECT_FALSE(empty.full());
+}
+
+TEST(VirtioMmioTest, OneDeviceATransport) {
+    Slot slot(false), other(false);
+    EXPECT_TRUE(slot.mmio->full());
+    EXPECT_FALSE(slot.mmio->plug(*other.card));
+    EXPECT_EQ(slot.mmio->occupant(), slot.card.get());
+    const core::MachineLockGuard lock;
+    slot.card->set_running(false);
+    slot.card->unrealize();
+    slot.mmio->unplug(*slot.card);
+    EXPECT_FALSE(slot.mmio->full());
+    EXPECT_EQ(slot.get(0x08), 0u);
 }
 
 class VirtioMmioNotify : public ::testing::TestWithParam<bool> {};
@@ -183,15 +222,17 @@ TEST(VirtioMmioTest, Configuration) {
 
 TEST(VirtioMmioTest, LegacyRequests) {
     Slot slot(true);
-    slot.set(0x70, 3);
+    slot.set(0x30, 1);
+    slot.set(0x40, 0x40); // before GuestPageSize
+    EXPECT_EQ(slot.get(0x40), 0u);
     slot.set(0x28, 4096);
+    slot.set(0x70, 0); // which leaves the page size
+    slot.set(0x70, 3);
     slot.set(0x30, 1);
     EXPECT_EQ(slot.get(0x40), 0u);
     EXPECT_EQ(slot.get(0x34), 64u);
     slot.set(0x38, 64);
-    slot.set(0x40, 0x40); // before QueueAlign
-    EXPECT_EQ(slot.get(0x40), 0u);
-    slot.set(0x3c, 4096);
+    slot.set(0x3c, 3); // no power of two: 4096 stays
     slot.set(0x40, 0x40);
     EXPECT_EQ(slot.get(0x40), 0x40u);
     slot.set(0x70, 7);
@@ -236,16 +277,19 @@ TEST(VirtioMmioTest, StateMovesOn) {
     std::vector<std::uint8_t> bytes;
     {
         const core::MachineLockGuard lock;
-        slot.mmio->set_running(false);
-        slot.mmio->serialize(*core::make_memory_writer(bytes));
-        other.mmio->set_running(false);
+        slot.card->set_running(false);
+        const auto writer = core::make_memory_writer(bytes);
+        slot.mmio->serialize(*writer);
+        slot.card->serialize(*writer);
+        other.card->set_running(false);
         for (core::hwaddr at = 0x10000; at < 0x50000; at += 8) { // the rings, at which the device looks when it runs again
             other.ram.put<std::uint64_t>(at, slot.ram.get<std::uint64_t>(at));
         }
         const auto reader = core::make_memory_reader(bytes);
         other.mmio->serialize(*reader);
+        other.card->serialize(*reader);
         ASSERT_TRUE(reader->ok()) << reader->status().error().message();
-        other.mmio->set_running(true);
+        other.card->set_running(true);
     }
     EXPECT_TRUE(other.wire.level(5));
     EXPECT_EQ(other.get(0x60), 1u);

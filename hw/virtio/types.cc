@@ -1,7 +1,8 @@
-#include "hw/virtio/pci_types.h"
+#include "hw/virtio/types.h"
 
 #include "hw/block/virtio_blk.h"
 #include "hw/scsi/virtio_scsi.h"
+#include "hw/virtio/virtio_mmio.h"
 #include "hw/virtio/virtio_pci.h"
 #include "rhea/block/io_context.h"
 #include "rhea/core/machine.h"
@@ -39,12 +40,22 @@ template <VirtioPci::Kind kind> std::unique_ptr<core::Device> make_scsi(core::Ma
     return std::make_unique<VirtioPci>(config, spaces(machine), std::make_unique<VirtioScsi>(machine));
 }
 
+/// What a transport of the machine's shows.
+std::unique_ptr<core::Device> make_mmio_block(core::Machine &machine) {
+    return std::make_unique<VirtioMmioDevice>("virtio-blk-device", std::make_unique<VirtioBlk>(machine.config()));
+}
+std::unique_ptr<core::Device> make_mmio_scsi(core::Machine &machine) {
+    return std::make_unique<VirtioMmioDevice>("virtio-scsi-device", std::make_unique<VirtioScsi>(machine));
+}
+
 using Kind = VirtioPci::Kind;
 constexpr core::DeviceType kTypes[] = {
     {"virtio-blk-pci", "PCI", "virtio disk", make_block<Kind::kBySettings>, true},
     {"virtio-blk", "PCI", "virtio disk (virtio-blk-pci)", make_block<Kind::kBySettings>, true},
     {"virtio-blk-pci-transitional", "PCI", "virtio disk, legacy and virtio 1.x", make_block<Kind::kTransitional>, true},
     {"virtio-blk-pci-non-transitional", "PCI", "virtio disk, virtio 1.x only", make_block<Kind::kNonTransitional>, true},
+    {"virtio-blk-device", VirtioMmio::kBusKind, "virtio disk on a transport of the machine (virtio-mmio)", make_mmio_block, true},
+    {"virtio-scsi-device", VirtioMmio::kBusKind, "virtio SCSI host bus adapter on a transport of the machine (virtio-mmio)", make_mmio_scsi, true},
     {"virtio-scsi-pci", "PCI", "virtio SCSI host bus adapter", make_scsi<Kind::kBySettings>, true},
     {"virtio-scsi", "PCI", "virtio SCSI host bus adapter (virtio-scsi-pci)", make_scsi<Kind::kBySettings>, true},
     {"virtio-scsi-pci-transitional", "PCI", "virtio SCSI host bus adapter, legacy and virtio 1.x", make_scsi<Kind::kTransitional>, true},
@@ -53,6 +64,6 @@ constexpr core::DeviceType kTypes[] = {
 
 } // namespace
 
-std::span<const core::DeviceType> pci_device_types() { return kTypes; }
+std::span<const core::DeviceType> device_types() { return kTypes; }
 
 } // namespace rhea::hw::virtio
