@@ -56,6 +56,21 @@ Task<Result<void>> BlockNode::write_zeroes(std::uint64_t offset, std::uint64_t l
     co_return Result<void>{};
 }
 
+Task<Result<void>> close_below(BlockNode &child) {
+    if (!child.stands_alone())
+        return child.close();
+    return child.read_only() ? []() -> Task<Result<void>> { co_return Result<void>{}; }() : child.flush();
+}
+
+BlockNode &below_filters(BlockNode &node) {
+    BlockNode *below = &node;
+    while (below->is_filter())
+        below = below->file();
+    return *below;
+}
+
+Task<bool> BlockNode::copy_from(std::uint64_t, std::uint64_t, BlockNode &, std::uint64_t) { co_return false; }
+
 Task<Result<void>> BlockNode::discard(std::uint64_t, std::uint64_t) { co_return Result<void>{}; }
 
 Task<Result<Extent>> BlockNode::block_status(std::uint64_t, std::uint64_t length) {

@@ -66,6 +66,28 @@ Task<Result<void>> FileNode::write(std::uint64_t offset, const IoVector &from, u
     co_return Result<void>{};
 }
 
+Task<bool> FileNode::copy_from(std::uint64_t offset, std::uint64_t length, BlockNode &from, std::uint64_t from_offset) {
+    const auto *const source = dynamic_cast<const FileNode *>(&from);
+    if (!source || !can_copy_ || read_only() || direct_ || source->direct_)
+        co_return false;
+    const int in = source->fd_, out = fd_;
+    const std::int64_t left = co_await context().in_pool([=] {
+        auto in_at = static_cast<off64_t>(from_offset), out_at = static_cast<off64_t>(offset);
+        std::uint64_t rest = length;
+        while (rest > 0) {
+            const ssize_t done = ::copy_file_range(in, &in_at, out, &out_at, rest, 0);
+            if (done <= 0)
+                break;
+            rest -= static_cast<std::uint64_t>(done);
+        }
+        return static_cast<std::int64_t>(rest);
+    });
+    can_copy_ = left == 0;
+    if (can_copy_)
+        wrote(offset + length);
+    co_return can_copy_;
+}
+
 Task<std::int64_t> FileNode::zero_by_host(std::uint64_t offset, std::uint64_t length, unsigned flags) {
     std::int64_t result = -EOPNOTSUPP;
     if ((flags & kMayUnmap) && settings().unmap && can_punch_) {

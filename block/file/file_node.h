@@ -31,6 +31,8 @@ public:
     Task<Result<void>> write(std::uint64_t offset, const IoVector &from, unsigned flags) override;
     Task<Result<void>> write_zeroes(std::uint64_t offset, std::uint64_t length, unsigned flags) override;
     Task<Result<void>> discard(std::uint64_t offset, std::uint64_t length) override;
+    /// copy_file_range(2), from another file.
+    Task<bool> copy_from(std::uint64_t offset, std::uint64_t length, BlockNode &from, std::uint64_t from_offset) override;
     Task<Result<void>> flush() override;
     Task<Result<Extent>> block_status(std::uint64_t offset, std::uint64_t length) override;
     Task<Result<void>> truncate(std::uint64_t length, Preallocation preallocation) override;
@@ -50,7 +52,7 @@ private:
     Locking locking_;
     std::unique_ptr<DirectIo> direct_; ///< with O_DIRECT
     // What the host turned out not to have: not asked for again.
-    bool can_punch_ = true, can_zero_ = true, can_seek_holes_ = true;
+    bool can_punch_ = true, can_zero_ = true, can_seek_holes_ = true, can_copy_ = true;
     bool flush_failed_ = false; ///< the host dropped written pages: no later flush may succeed
 };
 

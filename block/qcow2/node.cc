@@ -33,9 +33,9 @@ Task<Result<void>> Qcow2Node::close() {
     closed_ = true;
     auto done = co_await image_->finish();
     if (done && image_->data)
-        done = co_await image_->data->close();
+        done = co_await close_below(*image_->data);
     if (done)
-        done = co_await image_->file.node().close();
+        done = co_await close_below(image_->file.node());
     image_->writable = false;
     image_->gate.open();
     co_return done;

@@ -39,6 +39,11 @@ public:
         }
         co_return co_await file_->write(offset_ + offset, from, flags);
     }
+    Task<bool> copy_from(std::uint64_t offset, std::uint64_t length, BlockNode &from, std::uint64_t from_offset) override {
+        if (probed && offset < kHead)
+            co_return false; // its bytes must be looked at
+        co_return co_await file_->copy_from(offset_ + offset, length, from, from_offset);
+    }
     Task<Result<void>> write_zeroes(std::uint64_t offset, std::uint64_t length, unsigned flags) override {
         return file_->write_zeroes(offset_ + offset, length, flags);
     }
@@ -54,7 +59,7 @@ public:
             co_return fail(Error("'{}' was opened with size=, which fixes its size", filename_).with_code(ENOTSUP));
         co_return co_await file_->truncate(offset_ + length, preallocation);
     }
-    Task<Result<void>> close() override { return file_->close(); }
+    Task<Result<void>> close() override { return close_below(*file_); }
 
     bool probed = false;
 

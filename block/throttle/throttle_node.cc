@@ -20,6 +20,7 @@ public:
     bool has_fua() const override { return file_->has_fua(); }
     std::uint32_t cluster_size() const override { return file_->cluster_size(); }
     BlockNode *file() const override { return file_.get(); }
+    bool is_filter() const override { return true; }
 
     Task<Result<void>> read(std::uint64_t offset, const IoVector &to) override {
         co_await throttle_.pass(context(), false, to.size());
@@ -42,7 +43,7 @@ public:
     Task<Result<void>> truncate(std::uint64_t length, Preallocation preallocation) override {
         return file_->truncate(length, preallocation);
     }
-    Task<Result<void>> close() override { return file_->close(); }
+    Task<Result<void>> close() override { return close_below(*file_); }
 
 private:
     std::shared_ptr<BlockNode> file_;

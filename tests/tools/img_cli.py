@@ -109,6 +109,12 @@ def conversions(tools):
     tools.rhea_ok("create", "-q", "-f", "raw", "hole.raw", "1G")
     tools.rhea_ok("convert", "-f", "raw", "-O", "raw", "hole.raw", "hole2.raw")
     tools.check(os.stat(tools.path("hole2.raw")).st_blocks < 100, "the hole was filled")
+    for source, target in (("raw", "raw"), ("raw", "qcow2"), ("qcow2", "raw")):
+        tools.rhea_ok("convert", "-f", "raw", "-O", source, "s.raw", "offload.source")
+        tools.rhea_ok("convert", "-C", "-f", source, "-O", target, "offload.source", "offload.target")
+        tools.rhea_ok("compare", "-f", "raw", "-F", target, "s.raw", "offload.target")
+    for option in ("-c", "-S4k"):
+        tools.refused(["convert", "-C", option, "-O", "qcow2", "s.raw", "c.qcow2"], "Cannot enable copy offloading when " + option[:2])
     tools.rhea_ok("convert", "-f", "raw", "-O", "raw", "-S", "0", "s.raw", "full.raw")
     tools.check(os.stat(tools.path("full.raw")).st_blocks * 512 >= 5 * MIB, "-S 0 left holes")
     text = tools.rhea_ok("bench", "-c", "500", "-f", "raw", "s.raw")

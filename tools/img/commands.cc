@@ -71,7 +71,7 @@ constexpr Option kConvert[] = {
     {0, "salvage", {}, "go on when something cannot be read; it is zero in the copy"},
     {0, "bitmaps", {}, "copy the dirty bitmaps that the source keeps, too"},
     {0, "skip-broken-bitmaps", {}, "with --bitmaps: leave out those that are in use, which have gaps"},
-    {'C', {}, {}, "let the host copy (refused: not in this version)"},
+    {'C', {}, {}, "let the host copy data where it can (copy_file_range); zeroes in it are not looked for"},
     kRate, kCache, kSourceCache, kProgress, kQuiet, kForceShare, kImageOpts};
 constexpr Option kCreate[] = {kFormat, kOptions, kBacking, kBackingFormat,
                               {'u', {}, {}, "do not look at the backing file"},

@@ -20,8 +20,8 @@ struct Plan {
 };
 
 Result<void> check_choices(const Run& run) {
-    if (run.has("C")) {
-        return fail("-C (copying by the host alone) is not in this version; leave it out");
+    if (run.has("C") && (run.has("c") || run.has("S"))) {
+        return fail("Cannot enable copy offloading when {} is used", run.has("c") ? "-c" : "-S");
     }
     if (run.has("skip-broken-bitmaps") && !run.has("bitmaps")) {
         return fail("--skip-broken-bitmaps says something about --bitmaps, which is missing");
@@ -202,6 +202,7 @@ Result<int> run_convert(Run& run) {
     copy.sparse_size = *sparse;
     copy.granularity = target->node().cluster_size();
     copy.rate = *rate;
+    copy.offload = run.has("C");
     copy.salvage = run.has("salvage");
     copy.skip_unallocated = plan.has_backing;
     if (copy.compressed && copy.granularity == 0) {

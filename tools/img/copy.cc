@@ -103,7 +103,8 @@ Task<Result<void>> Copy::work(const Buffer& buffer) {
     if (piece.length == 0) {
         co_return Result<void>{};
     }
-    if (piece.kind == Piece::Kind::kData) {
+    const bool copied = co_await copied_by_host(piece);
+    if (piece.kind == Piece::Kind::kData && !copied) {
         auto done = co_await read(piece, buffer);
         if (!done) {
             co_return done;
@@ -122,7 +123,9 @@ Task<Result<void>> Copy::work(const Buffer& buffer) {
             co_await keep_to_rate(piece.length);
         }
         // No ?: here: gcc 12 runs both arms when they await.
-        if (plan_.compressed) {
+        if (copied) {
+            done = Result<void>{};
+        } else if (plan_.compressed) {
             done = co_await write_compressed(piece, buffer);
         } else {
             done = co_await write(piece, buffer);
@@ -158,6 +161,7 @@ Task<Result<Copy::Piece>> Copy::take() {
         std::uint64_t inside = 0, left = 0;
         Image& image = source_at(taken_, inside, left);
         known_.offset = taken_;
+        known_.file = nullptr;
         known_.length = std::min(left, plan_.length - taken_);
         if (known_.length == 0) {
             // The source ends before the copy does: zeroes follow.
@@ -176,11 +180,15 @@ Task<Result<Copy::Piece>> Copy::take() {
                 known_.kind = plan_.skip_unallocated && !mapped->present ? Piece::Kind::kSkip
                               : mapped->extent.zero                      ? Piece::Kind::kZero
                                                                          : Piece::Kind::kData;
+                known_.file = mapped->extent.host_offset && !mapped->extent.compressed ? mapped->extent.file : nullptr;
+                known_.file_offset = mapped->extent.host_offset.value_or(0);
             }
         }
     }
     piece.kind = known_.kind;
     piece.length = known_.offset + known_.length - taken_;
+    piece.file = known_.file;
+    piece.file_offset = known_.file_offset + (taken_ - known_.offset);
     if (plan_.compressed && piece.kind != Piece::Kind::kSkip && plan_.granularity) {
         // Compressed clusters are written whole, whatever they are made of.
         const std::uint64_t cluster_end = (taken_ / plan_.granularity + 1) * plan_.granularity;
@@ -200,6 +208,16 @@ Task<Result<Copy::Piece>> Copy::take() {
     }
     taken_ += piece.length;
     co_return piece;
+}
+
+Task<bool> Copy::copied_by_host(const Piece& piece) {
+    if (!plan_.offload || !piece.file || plan_.compressed) {
+        co_return false;
+    }
+    block::BlockNode& target = plan_.target->node();
+    const bool done = co_await target.copy_from(target_place(piece.offset), piece.length, *piece.file, piece.file_offset);
+    plan_.offload = plan_.offload && done;  // what the host cannot once it cannot later
+    co_return done;
 }
 
 Task<Result<void>> Copy::read(const Piece& piece, const Buffer& buffer) {

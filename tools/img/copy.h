@@ -31,6 +31,7 @@ struct CopyPlan {
     std::uint64_t sparse_size = 4096;  ///< -S: the shortest run of zeroes that is left out; 0: everything is written
     std::uint64_t granularity = 0;     ///< clusters of the target; 0: none
     std::uint64_t rate = 0;            ///< bytes a second; 0: no limit
+    bool offload = false;              ///< -C: data is copied by the host where it can
     bool salvage = false;              ///< bytes that cannot be read are zero
 };
 
@@ -48,11 +49,14 @@ class Copy {
         std::uint64_t offset = 0;  ///< in the whole of the sources, from 0
         std::uint64_t length = 0;
         enum class Kind : std::uint8_t { kData, kZero, kSkip } kind = Kind::kData;
+        block::BlockNode* file = nullptr;  ///< of data: where it lies as it is; null: nowhere
+        std::uint64_t file_offset = 0;
     };
 
     block::Task<void> worker();
     block::Task<Result<void>> work(const Buffer& buffer);
     block::Task<Result<Piece>> take();
+    block::Task<bool> copied_by_host(const Piece& piece);
     block::Task<Result<void>> read(const Piece& piece, const Buffer& buffer);
     block::Task<Result<void>> read_salvaging(Image& image, std::uint64_t offset, const block::IoVector& into);
     block::Task<Result<void>> write(const Piece& piece, const Buffer& buffer);

@@ -111,6 +111,9 @@ public:
     void set_read_only(bool read_only) { read_only_ = read_only; }
     const NodeSettings &settings() const { return settings_; }
     void set_settings(const NodeSettings &settings) { settings_ = settings; }
+    /// It was made by itself (-blockdev) and lives on when the node above it is closed: see close_below().
+    bool stands_alone() const { return stands_alone_; }
+    void set_stands_alone() { stands_alone_ = true; }
 
     virtual std::uint64_t length() const = 0;
     /// Power of two: requests that are multiples of it are served without reading or copying more than asked for. Others
@@ -127,6 +130,9 @@ public:
     virtual Task<Result<void>> write_zeroes(std::uint64_t offset, std::uint64_t length, unsigned flags = kNoFlags);
     /// A hint; contents are then undefined (as each format's users expect: zeroes where that is promised). Default: nothing.
     virtual Task<Result<void>> discard(std::uint64_t offset, std::uint64_t length);
+    /// The host copies bytes of `from`, a protocol's node, without this process seeing them. False: it cannot, and who asked
+    /// reads and writes all of them. Default: false.
+    virtual Task<bool> copy_from(std::uint64_t offset, std::uint64_t length, BlockNode &from, std::uint64_t from_offset);
     /// Everything written before is on stable storage after it.
     virtual Task<Result<void>> flush() = 0;
     /// Default: data, allocated, `length` bytes.
@@ -147,6 +153,8 @@ public:
     virtual BlockNode *backing() const { return nullptr; }
     /// All nodes right below. A node with others than file() and backing() overrides it.
     virtual std::vector<BlockNode *> children() const;
+    /// Shows what file() holds, unchanged.
+    virtual bool is_filter() const { return false; }
     /// Replaces the backing node (rebase, commit, external snapshots); the image's header is not changed.
     virtual Result<void> set_backing(std::shared_ptr<BlockNode>) { return util::fail("this format has no backing files"); }
     /// Forgets all contents, so that every range comes from the backing node (after a commit).
@@ -174,8 +182,14 @@ public:
 private:
     IoContext *context_;
     std::string driver_, node_name_;
-    bool read_only_ = false;
+    bool read_only_ = false, stands_alone_ = false;
     NodeSettings settings_;
 };
+
+/// What a node's close() does with one below it: closes it, or flushes what stands alone.
+Task<Result<void>> close_below(BlockNode &child);
+
+/// The node itself, or the first below that is no filter.
+BlockNode &below_filters(BlockNode &node);
 
 } // namespace rhea::block

@@ -181,6 +181,21 @@ TEST_P(FileTest, DirectWritesSideBySideInOneBlockAllArrive) {
     EXPECT_EQ(file_bytes("f"), expected);
 }
 
+TEST_P(FileTest, TheHostCopiesBetweenFiles) {
+    const auto bytes = pattern(300000, 3);
+    make_file("from", bytes);
+    make_file("to", {});
+    auto from = open(path("from"), "driver=file,read-only=on"), to = open(path("to"), "driver=file");
+    ASSERT_TRUE(from && to);
+    ASSERT_TRUE(context_.run((*to)->copy_from(1000, 200000, **from, 5000)));
+    EXPECT_EQ((*to)->length(), 201000u);
+    EXPECT_EQ(read(**to, 1000, 200000), std::vector<std::uint8_t>(bytes.begin() + 5000, bytes.begin() + 205000));
+    EXPECT_EQ(read(**to, 0, 1000), std::vector<std::uint8_t>(1000));
+    EXPECT_FALSE(context_.run((*from)->copy_from(0, 100, **to, 0))) << "read-only";
+    EXPECT_FALSE(context_.run((*to)->copy_from(0, 100000, **from, 299000))) << "beyond the end";
+    EXPECT_FALSE(context_.run((*to)->copy_from(0, 100, **from, 0))) << "and is not tried again";
+}
+
 TEST_P(FileTest, AioNamesTheEngine) {
     make_file("f", pattern(512));
     EXPECT_TRUE(open(path("f"), "driver=raw,file.aio=threads"));
