@@ -93,7 +93,7 @@ std::vector<Command> block_commands() {
         {"block_resize", "", {{"device", kString}, {"size", kString}}, "device size", "resize a block image", block_resize, nullptr},
         {"drive_add", "", {{"node", kFlag, true, "n"}, {"pci_addr", kString}, {"opts", kRest}}, "[-n] 0 opts",
          "add drive (-n: a node) for a device to come", drive_add, nullptr},
-        {"drive_del", "", {{"id", kString}}, "device", "remove host block device", drive_del, nullptr},
+        {"drive_del", "", {{"id", kString}}, "device|node", "remove host block device, or a node that nobody uses", drive_del, nullptr},
         {"snapshot_blkdev",
          "blockdev-snapshot-sync",
          {{"reuse", kFlag, true, "n"}, {"device", kString}, {"snapshot-file", kString, true}, {"format", kString, true}},

@@ -158,8 +158,36 @@ Result<void> Drives::add_node(NodeOptions options) {
     if (!node) {
         return fail(node.error());
     }
+    (*node)->set_stands_alone();
     nodes_.push_back(*node);
     return {};
+}
+
+/// blockdev-del. The sentences are QEMU's, with who is in the way.
+Result<void> Drives::remove_node(std::string_view name) {
+    const NodePtr node = names_.find(name);
+    if (!node) {
+        return fail("Failed to find node with node-name='{}'", name);
+    }
+    for (const Drive& drive : drives_) {
+        if (drive.backend->node() == node) {
+            const std::string& device = drive.backend->attached_to;
+            return fail("Node {} is in use by {}", name,
+                        device.empty() ? fmt::format("drive '{}'", drive.backend->name()) : fmt::format("device '{}'", device));
+        }
+    }
+    for (const NodePtr& other : names_.all()) {
+        const auto children = other->children();
+        if (std::ranges::count(children, node.get()) != 0) {
+            return fail("Node '{}' is busy: node is used as {} of '{}'", name, other->backing() == node.get() ? "backing hd" : "file",
+                        other->node_name());
+        }
+    }
+    if (!is_named(node)) {
+        return fail("Node {} is not owned by the monitor", name);
+    }
+    std::erase(nodes_, node);
+    return node->context().run_from_other_thread(node->close());
 }
 
 Result<Drives::NodePtr> Drives::with_temporary_overlay(NodePtr base) {
@@ -261,17 +289,9 @@ void Drives::close() {
     for (Drive& drive : drives_) {
         (void)drive.backend->set_node(nullptr);
     }
-    // Nodes that stand below others are closed by those.
-    std::vector<BlockNode*> below;
-    for (const NodePtr& node : nodes_) {
-        for (BlockNode* child : node->children()) {
-            below.push_back(child);
-        }
-    }
+    // A node is younger than those below it.
     for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
-        if (std::find(below.begin(), below.end(), node->get()) == below.end()) {
-            (void)(*node)->context().run_from_other_thread((*node)->close());
-        }
+        (void)(*node)->context().run_from_other_thread((*node)->close());
     }
     nodes_.clear();
 }

@@ -51,7 +51,9 @@ class Drives {
     util::Result<void> add_node(block::NodeOptions options);
     /// drive_add: a drive with if=none, or (drive_add -n) a node.
     util::Result<void> add_drive_at_run_time(std::string_view text, bool is_node);
-    /// drive_del: the drive goes; under a device that uses it, its medium does, and the guest's requests fail.
+    /// blockdev-del: a node of -blockdev that nobody uses.
+    util::Result<void> remove_node(std::string_view name);
+    /// drive_del: a node as remove_node(); the drive goes; under a device that uses it, its medium does, and the guest's requests fail.
     util::Result<void> remove_drive(std::string_view id);
     util::Result<void> eject(std::string_view id, bool force);
     struct Change {

@@ -133,6 +133,9 @@ Result<void> Drives::add_drive_at_run_time(std::string_view text, bool is_node) 
 }
 
 Result<void> Drives::remove_drive(std::string_view id) {
+    if (names_.find(id)) {
+        return remove_node(id);
+    }
     Drive* const drive = find_entry(id);
     if (!drive) {
         return fail(find(id).error());
