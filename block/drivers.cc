@@ -2,6 +2,7 @@
 #include <array>
 #include <cerrno>
 
+#include "block/copy_on_read/copy_on_read.h"
 #include "block/dmg/dmg.h"
 #include "block/file/file_node.h"
 #include "block/nbd/nbd.h"
@@ -57,6 +58,7 @@ std::span<const BlockDriver *const> block_drivers() {
         &kFileDriver,
         &kHostDeviceDriver,
         &kThrottleDriver,
+        &kCopyOnReadDriver,
         &kNbdDriver,
         &kVmdkDriver,
         &kVdiDriver,

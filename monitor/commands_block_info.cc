@@ -51,6 +51,15 @@ Value::Object limits_value(const block::ThrottleGroup* group) {
     return object;
 }
 
+/// The image of a drive whose options put filters above it (copy-on-read=on): those have no names of the user's.
+BlockNode& image_of(BlockNode& node) {
+    BlockNode* image = &node;
+    while (image->is_filter() && image->node_name().starts_with('#')) {
+        image = image->file();
+    }
+    return *image;
+}
+
 Value inserted_value(BlockBackend& drive, BlockNode& node) {
     const auto info = info_of(node);
     constexpr const char* kDetect[] = {"off", "on", "unmap"};
@@ -97,7 +106,7 @@ Result<Value> query_block(Host& host, const Arguments& arguments) {
             {"io-status", status == 0 ? "ok" : status == ENOSPC ? "nospace" : "failed"},
         };
         if (const auto node = drive->node()) {
-            entry.push_back({"inserted", inserted_value(*drive, *node)});
+            entry.push_back({"inserted", inserted_value(*drive, image_of(*node))});
         }
         if (arguments.flag("verbose")) {
             entry.push_back({"verbose", true});

@@ -48,6 +48,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"media", "disk or cdrom"},
     {"snapshot", "on: writes go to a temporary file"},
     {"readonly", "on: the guest cannot write"},
+    {"copy-on-read", "on: what is read from a backing file is written into the image"},
     {"cache", "none, writeback, writethrough, directsync or unsafe"},
     {"cache.writeback", "off: each write is flushed"},
     {"aio", "threads, native or io_uring"},
@@ -130,9 +131,7 @@ Result<void> take_policies(DriveSpec& spec, OptionList& options) {
     if (!copy_on_read) {
         return fail(copy_on_read.error());
     }
-    if (*copy_on_read) {
-        return fail("copy-on-read=on is not in this version of Rhea; rhea-img rebase -b \"\" copies a backing file's data beforehand");
-    }
+    spec.copy_on_read = *copy_on_read;
     const auto snapshot = options.take_bool("snapshot", false);
     if (!snapshot) {
         return fail(snapshot.error());
@@ -222,6 +221,9 @@ Result<DriveSpec> parse_drive(OptionList options) {
     }
     if (spec.is_cdrom && !*read_only) {
         return fail("media=cdrom is read-only; leave readonly=off out");
+    }
+    if (spec.copy_on_read && *read_only) {
+        return fail("copy-on-read=on writes into the image; leave readonly=on and media=cdrom out");
     }
     const auto aio = options.take("aio");
     if (auto done = take_limits(spec, options); !done) {

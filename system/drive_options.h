@@ -18,7 +18,7 @@ struct DriveSpec {
     std::string interface;  ///< "ide", "virtio", "none"; empty: the machine's default
     std::optional<unsigned> bus, unit, index;
     bool is_cdrom = false;
-    bool snapshot = false;
+    bool snapshot = false, copy_on_read = false;
     std::string filename;      ///< empty: described by `node` alone, or no medium
     block::NodeOptions node;   ///< options of open_image()
     bool has_medium = false;

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "rhea/block/copy_on_read.h"
 #include "rhea/util/nearest_name.h"
 #include "tables.h"
 
@@ -223,10 +224,18 @@ Result<Drives::NodePtr> Drives::open_medium(DriveSpec& spec) {
         spec.node.set("read-only", "on");
     }
     auto node = open_node(spec.filename, spec.node);
-    if (!node || !spec.snapshot || spec.is_cdrom) {
+    if (node && spec.snapshot && !spec.is_cdrom) {
+        node = with_temporary_overlay(*node);
+    }
+    if (!node || !spec.copy_on_read) {
         return node;
     }
-    return with_temporary_overlay(*node);
+    if ((*node)->read_only()) {
+        return fail("copy-on-read=on writes into the image, which cannot be written");
+    }
+    const NodePtr filter = block::make_copy_on_read(*node);
+    name_nodes(filter);
+    return filter;
 }
 
 BlockBackend& Drives::make_backend(const std::string& id) {

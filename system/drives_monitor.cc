@@ -10,7 +10,9 @@
 
 namespace rhea::system {
 
+using block::below_filters;
 using block::BlockBackend;
+using block::BlockNode;
 using block::NodeOptions;
 using util::fail;
 using util::Result;
@@ -102,10 +104,10 @@ Result<void> Drives::commit(std::string_view id) {
         if (id != "all" && drive->name() != id) {
             continue;
         }
-        if (!drive->has_medium() || (id == "all" && !drive->node()->backing())) {
+        if (!drive->has_medium() || (id == "all" && !below_filters(*drive->node()).backing())) {
             continue;
         }
-        if (auto committed = drive->run_alone(block::commit_to_backing(*drive->node())); !committed) {
+        if (auto committed = drive->run_alone(block::commit_to_backing(below_filters(*drive->node()))); !committed) {
             return fail(committed.error().within(fmt::format("drive '{}'", drive->name())));
         }
         ++done;
@@ -169,14 +171,15 @@ Result<void> Drives::snapshot(std::string_view id, const std::string& filename, 
     }
     block::IoContext& context = base->context();
     if (!reuse) {
-        auto info = context.run_from_other_thread(base->info());
+        BlockNode& image = below_filters(*base);
+        auto info = context.run_from_other_thread(image.info());
         if (!info) {
             return fail(info.error());
         }
         NodeOptions options;
         std::error_code ignored;
         options.set("backing_file", std::filesystem::absolute(info->filename, ignored).string());
-        options.set("backing_fmt", base->driver());
+        options.set("backing_fmt", image.driver());
         auto created = context.run_from_other_thread(
             block::create_image(context, **driver, filename, base->length(), std::move(options)));
         if (!created) {

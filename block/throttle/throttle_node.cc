@@ -1,6 +1,7 @@
 // Filter `throttle`: the node below, slowed down to the limits of a group (-object throttle-group).
 #include <cerrno>
 
+#include "block/core/filter_node.h"
 #include "block/throttle/throttle_node.h"
 #include "rhea/block/throttle.h"
 
@@ -10,43 +11,29 @@ namespace {
 using util::Error;
 using util::fail;
 
-class ThrottleNode final : public BlockNode {
+class ThrottleNode final : public FilterNode {
 public:
     ThrottleNode(IoContext &context, std::shared_ptr<BlockNode> file, std::shared_ptr<ThrottleGroup> group)
-        : BlockNode(context, "throttle"), file_(std::move(file)), throttle_(std::move(group)) {}
-
-    std::uint64_t length() const override { return file_->length(); }
-    std::uint32_t request_alignment() const override { return file_->request_alignment(); }
-    bool has_fua() const override { return file_->has_fua(); }
-    std::uint32_t cluster_size() const override { return file_->cluster_size(); }
-    BlockNode *file() const override { return file_.get(); }
-    bool is_filter() const override { return true; }
+        : FilterNode(context, "throttle", std::move(file)), throttle_(std::move(group)) {}
 
     Task<Result<void>> read(std::uint64_t offset, const IoVector &to) override {
         co_await throttle_.pass(context(), false, to.size());
-        co_return co_await file_->read(offset, to);
+        co_return co_await file()->read(offset, to);
     }
     Task<Result<void>> write(std::uint64_t offset, const IoVector &from, unsigned flags) override {
         co_await throttle_.pass(context(), true, from.size());
-        co_return co_await file_->write(offset, from, flags);
+        co_return co_await file()->write(offset, from, flags);
     }
     Task<Result<void>> write_zeroes(std::uint64_t offset, std::uint64_t length, unsigned flags) override {
         co_await throttle_.pass(context(), true, length);
-        co_return co_await file_->write_zeroes(offset, length, flags);
+        co_return co_await file()->write_zeroes(offset, length, flags);
     }
     Task<Result<void>> discard(std::uint64_t offset, std::uint64_t length) override {
         co_await throttle_.pass(context(), true, length);
-        co_return co_await file_->discard(offset, length);
+        co_return co_await file()->discard(offset, length);
     }
-    Task<Result<void>> flush() override { return file_->flush(); }
-    Task<Result<Extent>> block_status(std::uint64_t offset, std::uint64_t length) override { return file_->block_status(offset, length); }
-    Task<Result<void>> truncate(std::uint64_t length, Preallocation preallocation) override {
-        return file_->truncate(length, preallocation);
-    }
-    Task<Result<void>> close() override { return close_below(*file_); }
 
 private:
-    std::shared_ptr<BlockNode> file_;
     Throttle throttle_;
 };
 

@@ -157,6 +157,48 @@ def check_run_time(suite, folder):
     suite.check(talk.wait() == 0, "quit after devices came and went")
 
 
+def check_nodes(suite, folder):
+    """Nodes that come by drive_add -n and go by drive_del, as with QMP's blockdev-add and blockdev-del."""
+    other = folder / "other.img"
+    talk = Conversation([suite.binary, "-M", "pc", "-S", "-display", "none", "-serial", "null", "-monitor", "stdio", "-nodefaults",
+                         "-device", "virtio-scsi-pci,id=s", "-cdrom", str(folder / "disk.img")])
+    talk.expect(PROMPT)
+    for _ in range(2):  # names are free again afterwards
+        ask(talk, f"drive_add -n 0 driver=file,node-name=proto,filename={other}")
+        ask(talk, "drive_add -n 0 driver=raw,node-name=fmt,file=proto")
+        ask(talk, "drive_add -n 0 driver=raw,node-name=fmt,file=proto", "'fmt'")
+        ask(talk, "drive_del proto", r"Node 'proto' is busy: node is used as file of 'fmt'")
+        ask(talk, "device_add scsi-hd,bus=s.0,drive=proto,id=x", "in use below node 'fmt'")
+        ask(talk, "device_add scsi-hd,bus=s.0,drive=fmt,id=x")
+        ask(talk, "drive_del fmt", "Node fmt is in use by device 'x'")
+        ask(talk, "device_del x")
+        ask(talk, "drive_del fmt")
+        ask(talk, "drive_del fmt", "there is no drive 'fmt'")
+        ask(talk, "drive_del proto")
+    name = ask(talk, "info block ide1-cd0", r"\((#block\d+)\)")[1]
+    ask(talk, f"drive_del {name}", f"Node {name} is in use by device 'ide.1/0'")
+    talk.send("quit\n")
+    suite.check(talk.wait() == 0, "quit after nodes came and went")
+
+
+def check_copy_on_read(suite, folder):
+    disk = folder / "disk.img"
+    none = ["-M", "none", "-drive"]
+    suite.refused([*none, f"file={disk},if=none,format=raw,copy-on-read=on,readonly=on"], "copy-on-read=on", "readonly=on")
+    suite.refused([*none, f"file={disk},if=none,format=raw,copy-on-read=maybe"], "copy-on-read")
+    suite.refused(["-M", "none", "-blockdev", f"driver=copy-on-read,node-name=n,read-only=on,file.driver=file,file.filename={disk}"],
+                  "neither may be read-only")
+    talk = Conversation([suite.binary, "-M", "none", "-monitor", "stdio", "-snapshot",
+                         "-drive", f"file={disk},if=none,id=d0,format=raw,copy-on-read=on"])
+    talk.expect(PROMPT)
+    ask(talk, "info block", rf"\(qcow2\)\r\n    Cache mode:       writeback, ignore flushes\r\n    Backing file:     {disk} ")
+    ask(talk, "commit d0")
+    ask(talk, f"snapshot_blkdev d0 {folder}/above.qcow2")
+    ask(talk, "info block", r"above.qcow2 \(qcow2\)")
+    talk.send("quit\n")
+    suite.check(talk.wait() == 0, "quit with copy-on-read")
+
+
 def check_nothing_is_made_without_disks(suite, folder):
     """No thread, no epoll descriptor, no ring for drives when there are none."""
     talk = Conversation([suite.binary, "-M", "none", "-monitor", "stdio"])
@@ -182,6 +224,8 @@ def main():
         check_interfaces(suite, folder)
         check_run_time(suite, folder)
         check_monitor(suite, folder)
+        check_nodes(suite, folder)
+        check_copy_on_read(suite, folder)
         check_nothing_is_made_without_disks(suite, folder)
     suite.finish()
 

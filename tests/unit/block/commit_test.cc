@@ -2,53 +2,18 @@
 #include "rhea/block/commit.h"
 
 #include <cerrno>
-#include <set>
 
 #include "fixture.h"
 #include "rhea/block/backend.h"
-#include "tests/support/memory_block_node.h"
+#include "tests/support/overlay_node.h"
 
 namespace rhea::block {
 namespace {
 
 using testing::MemoryBlockNode;
+using Overlay = testing::OverlayNode;
 
-constexpr std::uint64_t kBlock = 4096;
-
-/// An overlay of whole blocks: what was written is its own, all else comes from the backing node.
-class Overlay final : public BlockNode {
-public:
-    Overlay(IoContext &context, std::shared_ptr<BlockNode> backing, std::uint64_t size)
-        : BlockNode(context, "overlay"), backing_(std::move(backing)), bytes_(std::make_shared<MemoryBlockNode>(context, size)) {}
-    std::uint64_t length() const override { return bytes_->length(); }
-    BlockNode *backing() const override { return backing_.get(); }
-    Task<Result<void>> read(std::uint64_t offset, const IoVector &to) override {
-        BlockNode &from = owned.contains(offset / kBlock) ? *bytes_ : *backing_;
-        return from.read(offset, to);
-    }
-    Task<Result<void>> write(std::uint64_t offset, const IoVector &from, unsigned flags) override {
-        for (std::uint64_t at = offset; at < offset + from.size(); at += kBlock)
-            owned.insert(at / kBlock);
-        return bytes_->write(offset, from, flags);
-    }
-    Task<Result<void>> flush() override { return bytes_->flush(); }
-    Task<Result<Extent>> block_status(std::uint64_t offset, std::uint64_t) override {
-        Extent extent;
-        extent.length = kBlock;
-        extent.data = extent.allocated = owned.contains(offset / kBlock);
-        co_return extent;
-    }
-    Task<Result<void>> make_empty() override {
-        owned.clear();
-        co_return Result<void>{};
-    }
-
-    std::set<std::uint64_t> owned;
-
-private:
-    std::shared_ptr<BlockNode> backing_;
-    std::shared_ptr<MemoryBlockNode> bytes_;
-};
+constexpr std::uint64_t kBlock = Overlay::kBlock;
 
 class CommitTest : public BlockTest {
 protected:

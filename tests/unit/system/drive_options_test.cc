@@ -58,7 +58,8 @@ TEST(DriveOptionsTest, MistakesAreNamed) {
     EXPECT_EQ(refusal("file=a,index=x"), "'index' takes a number, not 'x'");
     EXPECT_EQ(refusal("file=a,media=cdrom,readonly=off"), "media=cdrom is read-only; leave readonly=off out");
     EXPECT_EQ(refusal("file=a,throttling.bps-totl=3"), "unknown option 'throttling.bps-totl'; did you mean 'throttling.bps-total'?");
-    EXPECT_NE(refusal("file=a,copy-on-read=on"), "");
+    EXPECT_NE(refusal("file=a,copy-on-read=on,readonly=on"), "");
+    EXPECT_NE(refusal("file=a,copy-on-read=maybe"), "");
 }
 
 TEST(DriveOptionsTest, PlacesAndIdsAreQemus) {
