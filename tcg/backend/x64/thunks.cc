@@ -1,6 +1,7 @@
 #include "tcg/backend/x64/thunks.h"
 
 #include "tcg/backend/x64/assembler.h"
+#include "tcg/backend/x64/known_access.h"
 #include "tcg/backend/x64/runtime.h"
 #include "tcg/backend/x64/thunk_carry.h"
 
@@ -402,138 +403,11 @@ private:
         for (unsigned log2 = 0; log2 < 6; ++log2) {
             for (unsigned flags = 0; flags < 4; ++flags) {
                 entries[log2][flags] = start();
-                emit_known_access(log2, store, flags);
-                if (!(flags & kMemAlign16) && (store || (flags & kMemWriteIntent) != 0))
-                    emit_access_beside_code(log2, store);
+                KnownAccess(a_, layout_, 1u << log2, store, flags).emit();
                 a_.mov(4, spill_mem(kArgSpill + 1), static_cast<std::int32_t>((1u << log2) | flags << 8));
                 a_.jmp(common);
             }
         }
-    }
-
-    /// Between the data's spill slots and the host address in `at`.
-    void move_data(Gpr at, Gpr t, unsigned bytes, bool store) {
-        if (bytes >= 16) { // in one piece: the block's access to the spill slots then need not wait for the stores
-            const Mem saved = state_mem(layout_.vector_spill(kXmmCount - 1));
-            const auto move = [&](const Mem &to, const Mem &from) {
-                bytes == 32 ? a_.vmovups_ymm(Xmm::xmm15, from) : a_.vmovdqu(Xmm::xmm15, from);
-                bytes == 32 ? a_.vmovups_ymm(to, Xmm::xmm15) : a_.vmovdqu(to, Xmm::xmm15);
-            };
-            a_.vmovups_ymm(saved, Xmm::xmm15);
-            store ? move(ptr(at), spill_mem(kDataSpill)) : move(spill_mem(kDataSpill), ptr(at));
-            a_.vmovups_ymm(Xmm::xmm15, saved);
-            return;
-        }
-        const Mem data = spill_mem(kDataSpill), there = ptr(at);
-        if (store) {
-            a_.mov(8, t, data);
-            a_.mov(bytes, there, t);
-        } else {
-            if (bytes < 4)
-                a_.movzx(bytes, t, there);
-            else
-                a_.mov(bytes, t, there);
-            a_.mov(8, data, t);
-        }
-    }
-
-    /// The access by a page that the TLB has, whose group's check failed, or that another page displaced. Falls through when
-    /// it is neither; every 16th displaced one too: C++ then brings the page back into the TLB.
-    void emit_known_access(unsigned log2, bool store, unsigned flags) {
-        const unsigned bytes = 1u << log2;
-        const bool write = store || (flags & kMemWriteIntent) != 0;
-        Label here, no_line, miss;
-        const Gpr page = Gpr::r10, t = Gpr::r11;
-        a_.push(page);
-        a_.push(t);
-        a_.mov(8, page, spill_mem(kArgSpill));
-        if (flags & kMemAlign16) {
-            a_.test(1, page, bytes - 1);
-            a_.jcc(Cond::kNE, miss);
-        }
-        a_.bextr(8, t, page, kStateReg);
-        a_.sub(8, page, ptr(kStateReg, t, 8, Layout::window(write ? kWriteTagOffset : kReadTagOffset)));
-        a_.cmp(8, page, static_cast<std::int32_t>(4096 - bytes));
-        a_.jcc(Cond::kA, no_line);
-        a_.mov(8, page, ptr(kStateReg, t, 8, Layout::window(kAddendOffset)));
-        a_.bind(here);
-        a_.add(8, page, spill_mem(kArgSpill));
-        move_data(page, t, bytes, store);
-        a_.pop(t);
-        a_.pop(page);
-        a_.ret();
-        a_.bind(no_line);
-        const std::int32_t line = Layout::window(kVictimOffset);
-        a_.mov(8, page, spill_mem(kArgSpill));
-        a_.mov(8, t, page);
-        a_.shr(8, t, 10);
-        a_.xor_(8, t, page);
-        a_.shr(8, t, 7);
-        a_.and_(4, t, static_cast<std::int32_t>((kVictims - 1) * sizeof(VictimEntry)));
-        a_.add(8, t, kStateReg);
-        a_.sub(8, page, ptr(t, line + static_cast<std::int32_t>(write ? offsetof(VictimEntry, write_tag)
-                                                                      : offsetof(VictimEntry, read_tag))));
-        a_.cmp(8, page, static_cast<std::int32_t>(4096 - bytes));
-        a_.jcc(Cond::kA, miss);
-        a_.inc(8, cold_mem(offsetof(VcpuCold, stat_victims)));
-        a_.test(1, cold_mem(offsetof(VcpuCold, stat_victims)), 15);
-        a_.mov(8, page, ptr(t, line + static_cast<std::int32_t>(offsetof(VictimEntry, addend))));
-        a_.jcc(Cond::kNE, here);
-        a_.bind(miss);
-        a_.pop(t);
-        a_.pop(page);
-    }
-
-    /// The store, when it goes to a granule without code of a page with code, or a load there before a store; falls through when
-    /// it is none.
-    void emit_access_beside_code(unsigned log2, bool store) {
-        const unsigned bytes = 1u << log2;
-        Label miss, code, known;
-        const Gpr page = Gpr::r10, t = Gpr::r11, granule = Gpr::r14;
-        for (const Gpr r : {page, t, granule})
-            a_.push(r);
-        a_.mov(8, page, spill_mem(kArgSpill));
-        a_.mov(4, t, page);
-        a_.shr(4, t, 6);
-        a_.and_(4, t, static_cast<std::int32_t>((kCodePageLines - 1) * sizeof(CodePageLine)));
-        a_.add(8, t, kStateReg);
-        const auto field = [t](std::size_t offset) {
-            return ptr(t, Layout::window(kCodePageOffset) + static_cast<std::int32_t>(offset));
-        };
-        a_.sub(8, page, field(offsetof(CodePageLine, tag)));
-        a_.cmp(8, page, static_cast<std::int32_t>(4096 - bytes));
-        a_.jcc(Cond::kA, miss);
-        if (store) { // the bits of its first and last byte's granule
-            a_.lea(4, granule, ptr(page, static_cast<std::int32_t>(bytes - 1)));
-            a_.shr(4, granule, 6);
-            a_.shr(4, page, 6);
-            a_.shrx(8, granule, field(offsetof(CodePageLine, granules)), granule);
-            a_.shrx(8, page, field(offsetof(CodePageLine, granules)), page);
-            a_.or_(4, granule, page);
-            a_.test(1, granule, 1);
-            a_.jcc(Cond::kNE, code);
-        }
-        a_.bind(known);
-        a_.mov(8, page, spill_mem(kArgSpill));
-        a_.add(8, page, field(offsetof(CodePageLine, addend)));
-        move_data(page, t, bytes, store);
-        for (const Gpr r : {granule, t, page})
-            a_.pop(r);
-        a_.ret();
-        if (store) { // one that is known to hit no block
-            a_.bind(code);
-            a_.mov(4, page, spill_mem(kArgSpill));
-            a_.and_(4, page, 4095);
-            a_.shl(4, page, 6);
-            a_.or_(4, page, static_cast<std::int32_t>(CodePageLine::store_key(0, bytes)));
-            for (unsigned n = 0; n < CodePageLine::kStores; ++n) {
-                a_.cmp(4, page, field(offsetof(CodePageLine, stores) + n * sizeof(std::uint32_t)));
-                a_.jcc(Cond::kE, known);
-            }
-        }
-        a_.bind(miss);
-        for (const Gpr r : {granule, t, page})
-            a_.pop(r);
     }
 
     void emit_memory() {
