@@ -116,7 +116,8 @@ void TcgVcpu::mark_code_page(const CodePage &page) {
 /// The bytes that a block is made of: a copy, from pages that stay marked until release().
 class TcgVcpu::Source {
 public:
-    explicit Source(TcgVcpu &vcpu) : vcpu_(vcpu) { vcpu_.source_pages_.resize(2 * core::kPageSize); }
+    /// At the time `now`.
+    Source(TcgVcpu &vcpu, std::int64_t now) : vcpu_(vcpu), now_(now) { vcpu_.source_pages_.resize(2 * core::kPageSize); }
     ~Source() {
         if (count_ != 0) {
             const auto held = vcpu_.space_->lock();
@@ -132,8 +133,10 @@ public:
         {
             const auto held = vcpu_.space_->lock();
             settled = vcpu_.cache_->pin(ram_page);
-            if (count_ == 0)
+            if (count_ == 0) {
                 vcpu_.space_->patch_sites().of_page(ram_page, patched_);
+                short_lived_ = vcpu_.space_->regenerated_pages().short_lived(ram_page, now_);
+            }
             pages_[count_++] = page;
         }
         if (!settled) {
@@ -148,6 +151,7 @@ public:
         return {.page = vcpu_.source_pages_.data(),
                 .next_page = count_ == 2 ? vcpu_.source_pages_.data() + core::kPageSize : nullptr,
                 .page_offset = static_cast<std::uint16_t>(pages_[0].ram_addr & ~core::kPageMask),
+                .short_lived = short_lived_,
                 .patched = patched_,
                 .running_page = pages_[0].host - (pages_[0].ram_addr & ~core::kPageMask)};
     }
@@ -177,7 +181,9 @@ private:
     }
 
     TcgVcpu &vcpu_;
+    const std::int64_t now_;
     std::vector<ir::CodeField> &patched_ = vcpu_.patched_;
+    bool short_lived_ = false;
     std::array<CodePage, 2> pages_;
     unsigned count_ = 0;
 };
@@ -191,8 +197,8 @@ TranslateStatus TcgVcpu::make_ir(Source &source, unsigned max_insns, bool hot) {
     return frontend_->translate(ir_, fetch, max_insns);
 }
 
-TcgVcpu::Translated TcgVcpu::try_translate(std::uint64_t pc, const CodePage &page, bool hot, TranslationBlock *&result) {
-    Source source(*this);
+TcgVcpu::Translated TcgVcpu::try_translate(std::uint64_t pc, const CodePage &page, bool hot, std::int64_t now, TranslationBlock *&result) {
+    Source source(*this, now);
     source.add(page);
     std::uint64_t second = ~0ull;
     const unsigned max_insns = lockstep_ ? lockstep_->max_insns() : hot ? kMaxHotInsns : kMaxInsns;
@@ -262,7 +268,7 @@ TranslationBlock *TcgVcpu::translate_block(std::uint64_t pc, const CodePage &pag
     const std::int64_t start = nanoseconds();
     TranslationBlock *result = nullptr;
     for (Translated state = Translated::kAgain; state != Translated::kDone;) {
-        state = try_translate(pc, page, hot, result);
+        state = try_translate(pc, page, hot, start, result);
         if (state == Translated::kFault)
             return nullptr;
         if (state == Translated::kNoRoom)

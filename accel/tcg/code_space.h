@@ -9,6 +9,7 @@
 #pragma once
 #include "accel/tcg/patch_sites.h"
 #include "accel/tcg/perf_map.h"
+#include "accel/tcg/regenerated_pages.h"
 #include "accel/tcg/vcpu_gate.h"
 #include "rhea/accel/tcg.h"
 #include "rhea/core/memory.h"
@@ -48,6 +49,7 @@ public:
     /// Drops the blocks that contain any of the bytes, and has the other vCPUs leave loops in them soon; returns how many.
     unsigned invalidate(std::uint64_t ram_addr, std::size_t length, const GateMember *self);
     PatchSites &patch_sites() { return patch_sites_; }
+    RegeneratedPages &regenerated_pages() { return regenerated_pages_; }
     void page_emptied(std::uint64_t ram_page);
     void unpin(std::uint64_t page) {
         cache_->unpin(page, [this](std::uint64_t emptied) { page_emptied(emptied); });
@@ -88,6 +90,7 @@ private:
     std::unique_ptr<tcg::BlockCache> cache_;
     std::unique_ptr<PerfMap> perf_map_; ///< with -d perf
     PatchSites patch_sites_;
+    RegeneratedPages regenerated_pages_;
     std::vector<TcgVcpu *> vcpus_;
     std::array<core::RamBlock *, 64> ram_blocks_{}; ///< all that were ever seen in a memory view
     std::atomic<unsigned> ram_block_count_{0};

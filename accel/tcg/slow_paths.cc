@@ -261,6 +261,7 @@ void TcgVcpu::note_overwritten(std::uint64_t ram_page) {
         overwritten_ = 0;
         invalidate(ram_page, core::kPageSize);
         space_->patch_sites().forget_page(ram_page);
+        space_->regenerated_pages().note(ram_page, nanoseconds());
     }
 }
 

@@ -136,7 +136,7 @@ private:
     tcg::TranslationBlock *translate_hot(std::uint64_t pc, tcg::TranslationBlock *block);
     class Source;
     enum class Translated : std::uint8_t { kDone, kFault, kAgain, kNoRoom };
-    Translated try_translate(std::uint64_t pc, const CodePage &page, bool hot, tcg::TranslationBlock *&result);
+    Translated try_translate(std::uint64_t pc, const CodePage &page, bool hot, std::int64_t now, tcg::TranslationBlock *&result);
     /// `ram_addr`: of the block's first byte, and of the second page's where it crosses a page, else ~0.
     Translated publish(Source &source, std::uint64_t pc, std::array<std::uint64_t, 2> ram_addr, tcg::TranslationBlock *&result);
     tcg::TranslateStatus make_ir(Source &source, unsigned max_insns, bool hot);

@@ -70,6 +70,7 @@ struct FetchWindow {
     const std::uint8_t *page = nullptr;      ///< host pointer to the page that holds pc
     const std::uint8_t *next_page = nullptr; ///< the linear next page, or null when it may not be fetched from
     std::uint16_t page_offset = 0;           ///< of pc
+    bool short_lived = false;                ///< the code will soon be another: translate nothing twice, rather than for speed
     bool hot = false;                        ///< the block runs often: a loop to its own head is to be unrolled
     /// Bytes of the page that are stored to again and again. Where they lie in an instruction's immediate or displacement, the frontend
     /// may have that read from `running_page` as it runs (code_field, Block::fields), so that such a store leaves the block alone.

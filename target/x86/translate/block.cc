@@ -40,7 +40,9 @@ public:
             }
             const std::int32_t head = t_.take_head();
             const std::int32_t next = head < 0 ? t_.next : head;
-            if (next >= kPageBytes || (count + 1 >= max_insns && !t_.wants_next())) {
+            // Where a branch over some instructions leads will be a block of its own: here the rest would be translated a second time.
+            const bool elsewhere = fetch_.short_lived && !fetch_.hot && next == t_.nearest_target(next);
+            if (next >= kPageBytes || ((count + 1 >= max_insns || elsewhere) && !t_.wants_next())) {
                 t_.leave_direct(next);
                 break;
             }

@@ -154,6 +154,7 @@ void Translator::branch_cc(Cond cc, std::int64_t relative) {
         }
         b.emit(Op::br_cc, Type::kNone, {b.flags()}, static_cast<std::uint16_t>(cc),
                static_cast<std::uint64_t>(target));
+        note_target(target);
         return;
     }
     if (single()) {
@@ -176,6 +177,7 @@ void Translator::branch(ValueId taken, std::int64_t relative) {
             return;
         }
         b.emit(Op::br_nz, Type::kNone, {taken}, 0, static_cast<std::uint64_t>(target));
+        note_target(target);
         return;
     }
     if (single()) {

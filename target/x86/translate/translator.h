@@ -139,6 +139,9 @@ public:
     // ---- loops to the block's own head: in a hot block the first turns follow one another ----
     /// From the block loop, before an instruction: how many turns there may be if it ends the first one.
     void may_unroll(unsigned turns) { turns_ = unrolling_ ? turns_ : turns; }
+    /// Where the first of the block's branches ahead leads to; kNowhere: none is ahead of `from`.
+    std::int32_t nearest_target(std::int32_t from) const { return nearest_target_ >= from ? nearest_target_ : kNowhere; }
+    static constexpr std::int32_t kNowhere = 0x7fffffff;
     /// Goes on with the head instead of `next`: where, or -1. Asked once an instruction.
     std::int32_t take_head() { return std::exchange(goes_on_at_, -1); }
 
@@ -166,6 +169,11 @@ private:
     bool unrolls(std::int64_t target);
     bool direct_target(std::int64_t target) const;
     void set_ended() { ended_ = true; }
+    void note_target(std::int64_t target) {
+        if (target >= next && target < nearest_target(next))
+            nearest_target_ = static_cast<std::int32_t>(target);
+    }
+    std::int32_t nearest_target_ = -1;
 
     ValueId sum(Type type, ValueId base, ValueId index);
     ValueId read_field(const tcg::ir::CodeField &field, Type type);

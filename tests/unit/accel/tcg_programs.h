@@ -36,6 +36,30 @@ inline constexpr std::uint8_t kPatchAndCall[] = {
     0x89, 0x1d, 0x00, 0x60, 0x00, 0x00,          // 8029: mov DWORD PTR 0x6000,ebx
     0xf4,                                        // 802f: hlt
 };
+inline constexpr std::uint32_t kGenerateRounds = 60;
+inline constexpr std::uint8_t kGenerateAndCall[] = {
+    0xba, 0x3c, 0x00, 0x00, 0x00,                // 8000: mov edx,0x3c
+    0x31, 0xdb,                                  // 8005: xor ebx,ebx
+    0xbe, 0x00, 0x50, 0x00, 0x00,                // 8007: mov esi,0x5000
+    0xbf, 0x00, 0x90, 0x00, 0x00,                // 800c: mov edi,0x9000
+    0xb9, 0x3d, 0x00, 0x00, 0x00,                // 8011: mov ecx,0x3d
+    0x8b, 0x06,                                  // 8016: mov eax,DWORD PTR [esi]
+    0x89, 0x07,                                  // 8018: mov DWORD PTR [edi],eax
+    0x83, 0xc6, 0x04,                            // 801a: add esi,0x4
+    0x83, 0xc7, 0x04,                            // 801d: add edi,0x4
+    0x49,                                        // 8020: dec ecx
+    0x75, 0xf3,                                  // 8021: jne 8016
+    0x89, 0xd0,                                  // 8023: mov eax,edx
+    0x52,                                        // 8025: push edx
+    0xe8, 0xd5, 0x0f, 0x00, 0x00,                // 8026: call 9000
+    0x5a,                                        // 802b: pop edx
+    0x01, 0xc3,                                  // 802c: add ebx,eax
+    0xfe, 0x05, 0x06, 0x50, 0x00, 0x00,          // 802e: inc BYTE PTR 0x5006
+    0x4a,                                        // 8034: dec edx
+    0x75, 0xd0,                                  // 8035: jne 8007
+    0x89, 0x1d, 0x00, 0x60, 0x00, 0x00,          // 8037: mov DWORD PTR 0x6000,ebx
+    0xf4,                                        // 803d: hlt
+};
 inline constexpr std::uint8_t kCrossingInsn[] = {
     0xb9, 0x02, 0x00, 0x00, 0x00,                // 8ff8: mov ecx,0x2
     0xb8, 0x11, 0x11, 0x11, 0x11,                // 8ffd: mov eax,0x11111111

@@ -235,6 +235,28 @@ TEST_P(TcgRun, MoreThanAPatchedFieldIsNewCode) {
     EXPECT_EQ(call_patched(function, 0x9002, 4, 100, 0xc3000000), 5050u << 8);
 }
 
+TEST_P(TcgRun, CodeThatIsMadeAnewAgainAndAgain) {
+    // 24 times: test al, 1; jz over the next one; add eax, N; ror eax, 1; and a return. N is changed by the guest in each round.
+    std::vector<std::uint8_t> code;
+    for (unsigned n = 0; n < 24; ++n)
+        code.insert(code.end(), {0xa8, 0x01, 0x74, 0x03, 0x83, 0xc0, static_cast<std::uint8_t>(n + 1), 0xd1, 0xc8, 0x90});
+    code.insert(code.end(), {0xc3, 0x90, 0x90, 0x90});
+    memory_.write(0x5000, code.data(), code.size());
+    load(0x8000, program::kGenerateAndCall);
+    run_to_halt(0x8000);
+    std::uint32_t sum = 0;
+    for (std::uint32_t round = program::kGenerateRounds; round != 0; --round) {
+        std::uint32_t value = round;
+        for (unsigned n = 0; n < 24; ++n) {
+            if (value & 1)
+                value += static_cast<std::uint32_t>(static_cast<std::int8_t>(n + 1 + (n == 0 ? program::kGenerateRounds - round : 0)));
+            value = value >> 1 | value << 31;
+        }
+        sum += value;
+    }
+    EXPECT_EQ(result(0), sum);
+}
+
 TEST_P(TcgRun, AnInstructionAcrossPagesWhoseSecondPageChanges) {
     load(0x8ff8, program::kCrossingInsn);
     run_to_halt(0x8ff8);

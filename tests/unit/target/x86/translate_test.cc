@@ -156,6 +156,27 @@ TEST_F(X86Translate, CrossingInstructionWantsTheNextPage) {
     EXPECT_EQ(block_.byte_length, 3);
 }
 
+TEST_F(X86Translate, ShortLivedCodeIsTranslatedOnce) {
+    // add rax, rcx; js over the next one; sub rcx, rax; inc rcx; ret
+    place({0x48, 0x01, 0xc8, 0x78, 0x03, 0x48, 0x29, 0xc1, 0x48, 0xff, 0xc1, 0xc3}, 0x100);
+    const auto insns_from = [&](std::uint16_t offset, bool short_lived, bool hot) {
+        tcg::FetchWindow fetch{.page = page_, .page_offset = offset};
+        fetch.short_lived = short_lived;
+        fetch.hot = hot;
+        TranslateContext context{FeatureSet::all(), &TestCpu::guest()};
+        block_.clear();
+        block_.mode = kUser64;
+        block_.page_offset = offset;
+        EXPECT_EQ(translate_block(block_, fetch, 64, context), TranslateStatus::kOk);
+        EXPECT_EQ(tcg::ir::verify(block_, TestCpu::guest()), "");
+        return block_.insns.size();
+    };
+    EXPECT_EQ(insns_from(0x100, false, false), 5u);
+    EXPECT_EQ(insns_from(0x100, true, false), 3u) << "up to where the branch leads";
+    EXPECT_EQ(insns_from(0x108, true, false), 2u);
+    EXPECT_EQ(insns_from(0x100, true, true), 5u);
+}
+
 TEST_F(X86Translate, UndefinedAndPrivileged) {
     EXPECT_EQ(run({0x0f, 0x0b}), CodeExit::kException);
     EXPECT_EQ(cpu_.last_fault()->vector, 6u);
