@@ -209,16 +209,17 @@ void BlockCompiler::set_vector(Slot slot, ValueId v) {
                     val(old).place = Place::kNone;
                 }
             }
+            Mem m;
+            const bool in_memory = xmm_mem(v, m); // before the register's upper half goes, which it may be
             spare_upper(code(p));
             lose_upper(code(p));
-            Mem m;
             if (value.place == Place::kXmm && is_wide(r)) {
                 a().vex_rr(vex::vmovdqa.ymm(), p, xmm(value.reg));
                 upper_value_[code(p)] = upper_value_[value.reg] != kNoValue ? upper_value_[value.reg] : r;
             }
             else if (value.place == Place::kXmm)
                 a().vmovdqa(p, xmm(value.reg));
-            else if (xmm_mem(v, m))
+            else if (in_memory)
                 load_vector(is_wide(r), p, m);
             else
                 a().vex_rrr(vex::vpxor, p, p, p);

@@ -120,6 +120,25 @@ TEST_F(UpperHalf, StaysWhenOnlyTheLowerHalfIsWritten) {
     EXPECT_EQ(v(3), 8u);
 }
 
+/// As VEXTRACTF128 xmm, ymm, 1 of one register.
+TEST_F(UpperHalf, BecomesTheLowerOneOfItsOwnRegister) {
+    TranslationBlock* tb = compile([](Builder& b) {
+        twice(b);
+        const ValueId high = b.get(kV1);
+        b.set(kR1, b.load(Type::kI64, b.get(kR2)));
+        b.set(kV0, high);
+        b.set(kV1, b.emit(Op::v_zero, Type::kV128));
+    });
+    ASSERT_TRUE(tb);
+    fill();
+    r(2) = kRam;
+    EXPECT_EQ(jit_.run(machine_, *tb), CodeExit::kChain);
+    EXPECT_EQ(v(0), 6u);
+    EXPECT_EQ(v(1), 8u);
+    EXPECT_EQ(v(2), 0u);
+    EXPECT_EQ(v(3), 0u);
+}
+
 TEST_F(UpperHalf, AHelperFindsItInMemoryAndKeepsNone) {
     TranslationBlock* tb = compile([](Builder& b) {
         twice(b);
