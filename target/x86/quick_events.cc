@@ -33,7 +33,7 @@ public:
         const std::uint8_t *at = in_window(window_, linear, sizeof value, tcg::kReadTagOffset);
         if (at == nullptr)
             return false;
-        value = *reinterpret_cast<const volatile std::uint64_t *>(at);
+        value = guest_quad(at);
         return true;
     }
     std::uint64_t *writable(std::uint64_t linear, std::uint64_t bytes) const {
@@ -134,11 +134,11 @@ tcg::QuickResult quick_iret(CpuState *state, std::uint64_t a, std::uint64_t, std
     if (a != 8 || (s.cold.mode_word & (kModeCode64 | kModeWindowMask)) != kWanted || s.cpl != 0 || (s.rflags & kFlagNT) != 0)
         return kNotQuick;
     const std::uint64_t rsp = s.gpr[kRsp];
-    const auto *from = reinterpret_cast<const std::uint64_t *>(in_window(s.cold.window, rsp, kIretFrame, tcg::kReadTagOffset));
+    const std::uint8_t *const from = in_window(s.cold.window, rsp, kIretFrame, tcg::kReadTagOffset);
     if (from == nullptr || s.cold.window != s.cold.mode_windows[kKernel].window)
         return kNotQuick;
-    const std::uint64_t ip = from[0], flags = from[2], sp = from[3];
-    const auto cs_selector = static_cast<std::uint16_t>(from[1]), ss_selector = static_cast<std::uint16_t>(from[4]);
+    const std::uint64_t ip = guest_quad(from, 0), flags = guest_quad(from, 2), sp = guest_quad(from, 3);
+    const auto cs_selector = static_cast<std::uint16_t>(guest_quad(from, 1)), ss_selector = static_cast<std::uint16_t>(guest_quad(from, 4));
     const unsigned level = rpl(cs_selector);
     Descriptor cs, ss;
     if (!memory.ready() || !memory.segment(s, cs_selector, cs) || !plain_code64(cs) || cs.dpl() != level || !canonical(ip) ||

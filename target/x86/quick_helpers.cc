@@ -31,8 +31,8 @@ bool stop_wanted(const CpuState &s) { return __atomic_load_n(&s.head.exit_reques
 void fill(std::uint8_t *to, std::uint64_t value, std::uint64_t n, unsigned size) {
     std::uint64_t bytes = n * size;
     if (size == 8 && bytes <= kShort) {
-        for (auto *at = reinterpret_cast<volatile std::uint64_t *>(to); n != 0; --n)
-            *at++ = value;
+        for (auto *at = reinterpret_cast<volatile GuestQuad *>(to); n != 0; --n)
+            (at++)->value = value;
         return;
     }
     if (size == 1)
@@ -49,9 +49,9 @@ void copy(std::uint8_t *to, const std::uint8_t *from, std::uint64_t n, unsigned 
     std::uint64_t bytes = n * size;
     const bool apart = to + bytes <= from || from + bytes <= to;
     if (size == 8 && bytes <= kShort) { // in order: that is what overlapping means
-        auto *out = reinterpret_cast<volatile std::uint64_t *>(to);
-        for (const auto *in = reinterpret_cast<const volatile std::uint64_t *>(from); n != 0; --n)
-            *out++ = *in++;
+        auto *out = reinterpret_cast<volatile GuestQuad *>(to);
+        for (const auto *in = reinterpret_cast<const volatile GuestQuad *>(from); n != 0; --n)
+            (out++)->value = (in++)->value;
         return;
     }
     if (size == 1 || apart) // far enough apart, the element size makes no difference

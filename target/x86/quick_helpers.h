@@ -23,6 +23,12 @@ std::span<const QuickHelper> quick_helpers();
 inline constexpr tcg::QuickResult kNotQuick{};
 constexpr tcg::QuickResult quick_done(std::uint64_t value = 0) { return {value, 1}; }
 
+/// Eight bytes of guest memory at any address. Accessed once: other CPUs may do so, too.
+struct [[gnu::packed]] GuestQuad {
+    std::uint64_t value;
+};
+inline std::uint64_t guest_quad(const std::uint8_t *at, unsigned n = 0) { return reinterpret_cast<const volatile GuestQuad *>(at)[n].value; }
+
 /// The host address of a byte when the present window has its page, else null.
 inline std::uint8_t *quick_lookup(const CpuState &s, std::uint64_t linear, bool write) {
     const std::uint64_t window = s.cold.window;
