@@ -1,5 +1,6 @@
 // Whole random blocks: generated code against the interpreter against the host CPU. See --help.
 #include "rhea/tcg/backend.h"
+#include "rhea/util/log.h"
 #include "tests/diff/blocks_work.h"
 
 #include <cstdio>
@@ -19,7 +20,8 @@ void usage() {
               "  --state FILE          where a stopped run has left off, and will go on\n"
               "  --progress N          a line each N seconds\n"
               "  --show N              how many differences are printed in full\n"
-              "  --replay N            one seed, and the translator's counters");
+              "  --replay N            one seed, and the translator's counters\n"
+              "  --log ITEMS           with --replay: as -d, in_asm,op_opt,out_asm say what is translated");
 }
 
 struct Options {
@@ -54,6 +56,12 @@ bool parse(int argc, char **argv, Options &options) {
             options.work.progress_seconds = static_cast<unsigned>(number(value));
         } else if (name == "--show") {
             options.work.shown = static_cast<unsigned>(number(value));
+        } else if (name == "--log") {
+            const auto mask = rhea::util::parse_log_items(value);
+            if (!mask) {
+                return false;
+            }
+            rhea::util::set_log_mask(*mask);
         } else if (name == "--replay") {
             options.replay = true;
             options.work.first = number(value);
