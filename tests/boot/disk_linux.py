@@ -5,7 +5,8 @@ Usage: disk_linux.py EMULATOR INTERFACE [MODE] [EMULATOR OPTION...]
 INTERFACE: a row of INTERFACES; none: where the guest has to say that there is no disk. Those of machine microvm start the
 cloud kernel by PVH, the others the generic one.
 MODE: pattern (the default); ext4 (mkfs, 500 MiB with checksums, remount, verify, discard, the image shrinks);
-root (an ext4 file system made by the host is the root file system)
+root (an ext4 file system made by the host is the root file system); copy-on-read (what the guest reads of a backing file is in the
+image afterwards)
 """
 
 import hashlib
@@ -99,13 +100,13 @@ class Bench:
         self.machine = MACHINES.get(interface, "microvm" if self.cloud else "pc")
         # Without a PM timer a kernel has but the 8254 to measure its TSC with, which fails on a busy host.
         self.clock = "tsc_early_khz=1000000" if self.cloud else ""
-        self.image = os.path.join(folder, "disk.img")
+        self.image, self.drive = os.path.join(folder, "disk.img"), "format=raw"
 
     def guest(self, script, seconds, extra=(), ram="256"):
         """Starts a guest that runs the script and powers off."""
         initrd = os.path.join(self.folder, "initrd")
         kernel = disk_guest(initrd, script.replace("DISK", self.disk), *extra, cloud=self.cloud)
-        drive = ["-drive", f"file={self.image},format=raw,if=none,id=d,discard=unmap"] if self.devices else []
+        drive = ["-drive", f"file={self.image},{self.drive},if=none,id=d,discard=unmap"] if self.devices else []
         self.seconds = seconds
         return Emulator(self.emulator, "-M", self.machine, "-m", ram, "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
                         *(self.options or ["-accel", "tcg", "-cpu", "max"]),
@@ -142,6 +143,31 @@ def pattern(bench):
     with open(bench.image, "rb") as file:
         if file.read() != content:
             raise Failure("the image does not hold what the guest wrote, or more than that has changed")
+
+
+def copy_on_read(bench):
+    base, top = os.path.join(bench.folder, "base.img"), os.path.join(bench.folder, "top.qcow2")
+    content = random.Random(8).randbytes(8 * MIB)
+    with open(base, "wb") as file:
+        file.write(content)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", top], check=True)
+    bench.image, bench.drive = top, "format=qcow2,copy-on-read=on"
+    with bench.guest(PATTERN.replace("BLOCKS", "112"), SECONDS) as guest:
+        guest.expect("guest: first " + hashlib.md5(content[:MIB]).hexdigest(), SECONDS)
+        guest.expect("guest: last " + hashlib.md5(content[7 * MIB:]).hexdigest(), SECONDS)
+        guest.expect("guest: written " + hashlib.md5(expected_write()).hexdigest(), SECONDS)
+        guest.expect_status(0, SECONDS)
+    subprocess.run(["qemu-img", "check", "-q", top], check=True)
+    # Without its backing file the image has what was read, and what was written.
+    subprocess.run(["qemu-img", "rebase", "-u", "-b", "", top], check=True)
+    subprocess.run(["qemu-img", "convert", "-O", "raw", top, bench.folder + "/alone.img"], check=True)
+    with open(bench.folder + "/alone.img", "rb") as file:
+        alone = file.read()
+    for what, start, expected in (("the first MiB", 0, content[:MIB]), ("the guest's", MIB, expected_write()), ("the last MiB", 7 * MIB, content[7 * MIB:])):
+        if alone[start:start + len(expected)] != expected:
+            raise Failure(f"{what} is not in the image")
+    if alone[4 * MIB:5 * MIB] != bytes(MIB):
+        raise Failure("what nobody read is in the image")
 
 
 def ext4(bench):
@@ -198,11 +224,12 @@ def root(bench):
 
 def main():
     emulator, interface, *rest = sys.argv[1:]
-    modes = {"pattern": pattern, "ext4": ext4, "root": root}
+    modes = {"pattern": pattern, "ext4": ext4, "root": root, "copy-on-read": copy_on_read}
     mode = modes[rest.pop(0)] if rest and rest[0] in modes else pattern
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    if mode is not pattern and not shutil.which("mke2fs"):
-        raise Skip("mke2fs (Debian package e2fsprogs) is not installed")
+    for tool, package, modes_with_it in (("mke2fs", "e2fsprogs", (ext4, root)), ("qemu-img", "qemu-utils", (copy_on_read,))):
+        if mode in modes_with_it and not shutil.which(tool):
+            raise Skip(f"{tool} (Debian package {package}) is not installed")
     words = INTERFACES[interface][0]
     need_drives(emulator, *(value.split(",")[0] for option, value in zip(words[::2], words[1::2]) if option == "-device"))
     with tempfile.TemporaryDirectory(prefix="rhea-disk-") as folder:
