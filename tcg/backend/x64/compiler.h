@@ -130,6 +130,12 @@ private:
         bool follows = false;        ///< another one's check holds
         bool leads = false;          ///< its check holds for others
     };
+    /// A gather's registers; its addresses are in VcpuCold::lanes.
+    struct GatherPlan {
+        LaneAccess access;
+        Xmm halves[2] = {}; ///< of the result, while it is made
+        Gpr ea = Gpr::rax, t1 = Gpr::rax, t2 = Gpr::rax;
+    };
     /// What an access's inline check leaves: [base + addend + disp].
     struct HostAccess {
         Mem mem;
@@ -296,6 +302,7 @@ private:
     // ---- emit_lanes.cc
     Mem lane_area(std::size_t offset) const { return state_mem(layout_.cold(offsetof(VcpuCold, lanes) + offset)); }
     void put_in_lane_area(ValueId v, std::size_t offset);
+    void load_lanes(const GatherPlan &plan, bool masked, Label &slow);
     void call_lanes(std::uint64_t imm, const SafePointPlan &plan, bool reload);
 
     // ---- emit_x87.cc

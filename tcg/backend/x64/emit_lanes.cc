@@ -7,8 +7,8 @@
 //
 //     mov ea, [addresses+n*8] ; <TLB check> ; vpinsr x, x, [ea+addend], n
 //
-// with a test of the element's mask before it unless that is known to be set. Nothing is written before the last check, so
-// C++ does it all anew where one of them fails.
+// Where not all elements are wanted, cold code has the same with a test of each one's mask. Nothing is written before the last
+// check, so C++ does it all anew where one of them fails.
 #include "tcg/backend/x64/compiler.h"
 #include "tcg/backend/x64/vex_ops.h"
 
@@ -96,60 +96,92 @@ void BlockCompiler::put_in_lane_area(ValueId v, std::size_t offset) {
     }
 }
 
-void BlockCompiler::emit_gather(ValueId i) {
-    const Inst &gather = inst(i);
-    const std::uint64_t imm = gather.imm;
-    const LaneAccess access = LaneAccess::unpack(imm);
-    const bool all = (access.flags & LaneAccess::kAll) != 0, wide = gather.type == Type::kV256;
-    flush_upper_slot(access.data_high); // a fault changes parts of them, in memory
-    flush_upper_slot(access.mask_high);
-    if (!all)
-        put_in_lane_area(gather.args[2], offsetof(LaneArea, mask));
-    if (access.count == 8)
-        put_in_lane_area(gather.args[1], offsetof(LaneArea, address) + 32);
-    put_in_lane_area(gather.args[0], offsetof(LaneArea, address));
-    const Xmm d = dest_xmm(i);
-    const Xmm halves[] = {code(d) < kFirstScratchXmm ? temp_xmm() : d, wide ? temp_xmm() : d};
-    const Gpr ea = temp(), t1 = temp(), t2 = temp();
-    const std::size_t cold = cold_.size();
-    cold_.emplace_back();
-    const SafePointPlan plan = safe_point();
-    clobber();
-    if (!all) {
-        a().vex_rrr(vex::vpxor, halves[0], halves[0], halves[0]);
-        if (wide)
-            a().vex_rrr(vex::vpxor, halves[1], halves[1], halves[1]);
-    }
+/// The checks and loads of a gather, by elements; `masked`: of those whose mask in memory is set. The result's halves are
+/// zero before a masked one.
+void BlockCompiler::load_lanes(const GatherPlan &plan, bool masked, Label &slow) {
+    const LaneAccess &access = plan.access;
     for (unsigned n = 0; n < access.count; ++n) {
         const unsigned at = n * access.bytes;
         Label skip;
-        if (!all) {
+        if (masked) {
             a().test(1, lane_area(offsetof(LaneArea, mask) + at + access.bytes - 1), 0x80);
             a().jcc(Cond::kE, skip);
         }
-        a().mov(8, ea, lane_area(offsetof(LaneArea, address) + n * 8));
-        const Mem from = check_access({ea, 0}, access.bytes, false, t1, t2, cold).mem;
-        const Xmm x = halves[at / 16];
+        a().mov(8, plan.ea, lane_area(offsetof(LaneArea, address) + n * 8));
+        a().tlb_check(plan.t1, plan.t2, plan.ea, Layout::window(kReadTagOffset), Layout::window(kAddendOffset),
+                      static_cast<std::int32_t>(4096 - access.bytes), slow);
+        const Mem from = ptr(plan.ea, plan.t1, 1, 0);
+        const Xmm x = plan.halves[at / 16];
         const unsigned lane = at % 16 / access.bytes;
-        if (all && lane == 0)
+        if (!masked && lane == 0)
             access.bytes == 8 ? a().vmovq(x, from) : a().vmovd(x, from);
         else
             a().vex_rrmi(access.bytes == 8 ? vex::vpinsrq : vex::vpinsrd, x, x, from, lane);
-        if (!all)
-            a().bind(skip);
+        a().bind(skip);
     }
+}
+
+void BlockCompiler::emit_gather(ValueId i) {
+    const Inst &gather = inst(i);
+    const std::uint64_t imm = gather.imm;
+    GatherPlan plan{LaneAccess::unpack(imm)};
+    const LaneAccess &access = plan.access;
+    const bool all = (access.flags & LaneAccess::kAll) != 0, wide = gather.type == Type::kV256;
+    flush_upper_slot(access.data_high); // a fault changes parts of them, in memory
+    flush_upper_slot(access.mask_high);
+    if (access.count == 8)
+        put_in_lane_area(gather.args[1], offsetof(LaneArea, address) + 32);
+    put_in_lane_area(gather.args[0], offsetof(LaneArea, address));
+    const Xmm mask = all ? Xmm::xmm0 : use_xmm(gather.args[2]);
+    const bool wide_mask = !all && is_wide(gather.args[2]);
+    const Xmm d = dest_xmm(i, all ? 0 : 1u << code(mask));
+    plan.halves[0] = code(d) < kFirstScratchXmm ? temp_xmm() : d;
+    plan.halves[1] = wide ? temp_xmm() : plan.halves[0];
+    plan.ea = temp();
+    plan.t1 = temp();
+    plan.t2 = temp();
+    const std::size_t chosen = cold_.size(); // before the slow path that it goes to
+    if (!all)
+        cold_.emplace_back();
+    const std::size_t cold = cold_.size();
+    cold_.emplace_back();
+    const SafePointPlan point = safe_point();
+    clobber();
+    if (!all) {
+        // Mostly all elements are wanted after all.
+        const VexOp signs = access.bytes == 8 ? vex::vmovmskpd : vex::vmovmskps;
+        a().vex_rr(wide_mask ? signs.ymm() : signs, plan.ea, mask);
+        a().not_(4, plan.ea);
+        a().test(1, plan.ea, static_cast<std::int32_t>((1u << access.count) - 1));
+        a().jcc(Cond::kNE, cold_[chosen].entry);
+    }
+    load_lanes(plan, false, cold_[cold].entry);
+    if (!all)
+        a().bind(cold_[chosen].back);
     if (wide)
-        a().vex_rrri(vex::vinserti128.ymm(), d, halves[0], halves[1], 1);
-    else if (d != halves[0])
-        a().vmovdqa(d, halves[0]);
+        a().vex_rrri(vex::vinserti128.ymm(), d, plan.halves[0], plan.halves[1], 1);
+    else if (d != plan.halves[0])
+        a().vmovdqa(d, plan.halves[0]);
     bind_xmm(i, d);
     set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
-        c.call_lanes(imm, plan, reload);
+        if (!all)
+            c.store_vector(wide_mask, c.lane_area(offsetof(LaneArea, mask)), mask);
+        c.call_lanes(imm, point, reload);
         c.load_vector(wide, d, c.lane_area(offsetof(LaneArea, data)));
         c.drop_addends(addends);
         c.a().jmp(self.back);
     });
+    if (!all) {
+        set_cold(chosen, [=](BlockCompiler &c, Cold &self) {
+            c.a().bind(self.entry);
+            c.store_vector(wide_mask, c.lane_area(offsetof(LaneArea, mask)), mask);
+            for (unsigned n = 0; n < (wide ? 2 : 1); ++n)
+                c.a().vex_rrr(vex::vpxor, plan.halves[n], plan.halves[n], plan.halves[n]);
+            c.load_lanes(plan, true, c.cold_[cold].entry);
+            c.a().jmp(self.back);
+        });
+    }
     a().bind(cold_[cold].back);
 }
 
