@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "boot"))
 from guest import Failure, Skip, material, run  # noqa: E402
 
-LIMIT = 4750
+LIMIT = 4700
 BYTES = 120000
 COUNTED = ["rhea::target::x86::test::TestCpu::translate*", "rhea::tcg::passes::run*", "*X64Generator::compile*"]
 

@@ -164,7 +164,7 @@ ValueId Analysis::carry_source(ValueId f) const {
 }
 
 void Analysis::name_values() {
-    slot_value_.assign(layout_->slots.size(), kNoValue);
+    fill_words(slot_value_, layout_->slots.size(), 0xff);
     linked_.clear();
     vector_moves_.clear();
     // Local pointers: what is stored below could otherwise be the vectors' own, for all that the compiler knows.
@@ -547,7 +547,7 @@ void Analysis::settle_hints(const Inst &inst, ValueId v, std::uint32_t barrier) 
 }
 
 void Analysis::mark_uses() {
-    next_touch_.assign(layout_->slots.size(), 0);
+    fill_words(next_touch_, layout_->slots.size(), 0);
     const Inst *const insts = block_->insts.data();
     Value *const vals = values.data();
     std::uint32_t barrier = ~0u;

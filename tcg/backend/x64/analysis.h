@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace rhea::tcg::x64 {
@@ -77,6 +78,13 @@ struct GroupMember {
     std::uint32_t group;
     std::int64_t offset;             ///< from the group's base
 };
+
+/// `count` words of this byte only (kNoValue: 0xff). Once a block or more, and assign() is a loop of words.
+inline void fill_words(std::vector<std::uint32_t> &words, std::size_t count, std::uint8_t byte) {
+    static_assert(kNoValue == ~0u);
+    words.resize(count);
+    std::memset(words.data(), byte, count * sizeof(std::uint32_t));
+}
 
 struct Analysis {
     std::vector<Value> values;       ///< these three may be longer than the block

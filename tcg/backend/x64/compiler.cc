@@ -163,7 +163,7 @@ void BlockCompiler::begin(const ir::Block &block) {
     reg_group_.fill(-1);
     group_spill_owner_.fill(-1);
     checks_.assign(analysis_.groups.size(), {});
-    slot_value_.assign(layout_.slots.size(), kNoValue);
+    fill_words(slot_value_, layout_.slots.size(), 0xff);
     full_uppers_ = dirty_uppers_ = 0;
     upper_value_.fill(kNoValue);
     plan_loop_uppers();
