@@ -71,6 +71,11 @@ class StringCursor {
         const std::uint64_t sum = base_ + offset();
         return code64_ ? sum : sum & 0xffffffff;
     }
+    /// Of the next element.
+    std::uint64_t last_byte() const {
+        const std::uint64_t sum = linear() + size_ - 1;
+        return code64_ ? sum : sum & 0xffffffff;
+    }
     /// Moves by `elements`. A 4-byte address size clears the register's upper half, a 2-byte one
     /// keeps the rest.
     void advance(std::uint64_t elements) {
@@ -95,6 +100,23 @@ class StringCursor {
     std::uint64_t base_;
     bool checked_;
 };
+
+/// The operands of MOVS and CMPS as the CPU looks at them: the first one is read before the second is checked.
+inline bool check_pair(Cpu& cpu, const StringCursor& first, const StringCursor& second, bool write, Fault& fault) {
+    if (!first.check(false, fault))
+        return false;
+    if (second.check(write, fault))
+        return true;
+    for (const std::uint64_t address : {first.linear(), first.last_byte()}) {
+        LinearTarget target;
+        Fault earlier;
+        if (!try_resolve(cpu, address, tcg::Access::kRead, cpu.as_current(), target, earlier)) {
+            fault = earlier;
+            break;
+        }
+    }
+    return false;
+}
 
 /// Has somebody asked the vCPU to stop for a moment?
 inline bool interrupted(const CpuState& s) {
