@@ -129,6 +129,8 @@ Task<Result<void>> Qcow2Node::make_empty() {
 Task<Result<void>> Qcow2Node::preallocate_inside(std::uint64_t from, std::uint64_t to, Preallocation mode) {
     Image &image = *image_;
     const Geometry &g = image.geometry;
+    constexpr std::uint64_t kAhead = 1u << 30; // the file grows by so much at a time, and is cut in the end
+    bool grown = false;
     std::uint64_t at = g.align_down(from);
     while (at < to) {
         auto place = co_await find_place(at, at + g.cluster_size(), false);
@@ -157,9 +159,11 @@ Task<Result<void>> Qcow2Node::preallocate_inside(std::uint64_t from, std::uint64
             blank = image.never_written(host);
             image.note_written(host + (count << g.cluster_bits));
             if (const std::uint64_t end = host + (count << g.cluster_bits); mode == Preallocation::kMetadata && end > image.file.length()) {
-                auto done = co_await image.file.node().truncate(end); // before entries name what is behind the end
+                // Before entries name what is behind the end.
+                auto done = co_await image.file.node().truncate(end + std::min(kAhead, g.align_up(to) - at));
                 if (!done)
                     co_return done;
+                grown = true;
             }
             if (mode == Preallocation::kFalloc || mode == Preallocation::kFull) {
                 auto filled = mode == Preallocation::kFalloc
@@ -202,6 +206,8 @@ Task<Result<void>> Qcow2Node::preallocate_inside(std::uint64_t from, std::uint64
         image.publish();
         at += count << g.cluster_bits;
     }
+    if (grown)
+        co_return co_await image.cut_file();
     co_return Result<void>{};
 }
 
