@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "rhea/block/copy_on_read.h"
+#include "rhea/block/secret.h"
 #include "rhea/util/nearest_name.h"
 #include "tables.h"
 
@@ -107,6 +108,10 @@ Result<void> Drives::make_object(NodeOptions options) {
         }
         iothreads_.emplace(id, std::make_unique<block::IoThread>(id));
         return {};
+    }
+    if (type == "secret") {
+        options.set("id", id);
+        return block::add_secret(std::move(options));
     }
     auto limits = block::ThrottleLimits::take(options, options.has_child("limits") ? "limits." : "x-");
     if (!limits) {

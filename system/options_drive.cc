@@ -14,7 +14,7 @@ using util::fail;
 using util::OptionList;
 using util::Result;
 
-constexpr std::array<std::string_view, 2> kObjectTypes{"iothread", "throttle-group"};
+constexpr std::array<std::string_view, 3> kObjectTypes{"iothread", "secret", "throttle-group"};
 
 Result<void> handle_drive(CommandLine& line, std::string_view argument) {
     OptionList options = OptionList::parse(argument, "file");
@@ -80,6 +80,7 @@ Result<void> handle_object(CommandLine& line, std::string_view argument) {
         line.print_and_exit =
             "List of user creatable objects:\n"
             "  iothread        a thread for the requests of drives: id=; a device's iothread= names it\n"
+            "  secret          a passphrase: id=, data=TEXT or file=NAME, format=raw|base64; encrypt.key-secret= names it\n"
             "  throttle-group  limits that nodes of driver throttle share: id=, x-bps-total=, x-iops-total=, ...\n";
         return {};
     }
@@ -122,7 +123,7 @@ std::span<const Option> drive_options() {
          handle_blockdev},
         {"snapshot", "", "write to temporary files instead of disk image files", handle_snapshot},
         {"object", "type,id=name[,prop=value][,...]",
-         "create an object ('-object help' for types): iothread, throttle-group", handle_object},
+         "create an object ('-object help' for types): iothread, secret, throttle-group", handle_object},
     });
     return kOptions;
 }

@@ -32,7 +32,7 @@ Result<void> check_fixed(const Image &image, NodeOptions &options) {
         return refuse(image, "preallocation cannot be changed; convert the image");
     for (const auto &[key, value] : options.values())
         if (key.starts_with("encrypt"))
-            return refuse(image, "encrypted images are not supported");
+            return refuse(image, fmt::format("{} cannot be changed; convert the image", key));
     return {};
 }
 

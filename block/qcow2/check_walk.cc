@@ -84,6 +84,8 @@ Task<Result<void>> Checker::walk() {
     if (!done)
         co_return done;
     count(h.snapshot_offset, image_.snapshot_table_size, "the snapshot table");
+    if (h.encryption)
+        count(h.encryption->offset, h.encryption->length, "the LUKS header");
     for (const SnapshotEntry &snapshot : image_.snapshots) {
         if (h.external_data()) {
             corruption(fmt::format("ERROR snapshot '{}' in an image with an external data file", snapshot.name), false);

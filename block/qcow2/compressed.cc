@@ -11,6 +11,8 @@ Task<Result<void>> Qcow2Node::write_compressed(std::uint64_t offset, IoVector fr
     const Geometry &g = image_->geometry;
     if (image_->data != nullptr)
         co_return util::fail(util::Error("{}: images with an external data file have no compressed clusters", image_->filename()).with_code(ENOTSUP));
+    if (image_->crypt) // the format has them in the clear
+        co_return util::fail(util::Error("{}: encrypted images have no compressed clusters", image_->filename()).with_code(ENOTSUP));
     const std::uint64_t size = from.size();
     if (!g.aligned(offset) || (!g.aligned(size) && offset + size != length()))
         co_return util::fail(util::Error("{}: a compressed write must be whole clusters of {} bytes, not {} bytes at {:#x}", image_->filename(),

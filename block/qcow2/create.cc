@@ -1,6 +1,6 @@
 // Making qcow2 images.
 //
-// The first clusters: header, refcount table, refcount blocks, L1 table. The header is written last, so that a file
+// The first clusters: header, refcount table, refcount blocks, L1 table, LUKS header. The header is written last, so that a file
 // that was not finished is no image.
 #include <cerrno>
 
@@ -15,14 +15,15 @@ namespace {
 using NodePtr = std::shared_ptr<BlockNode>;
 
 struct Layout {
-    std::uint64_t table_clusters = 1, blocks = 1, l1_clusters = 0, total = 0;
+    std::uint64_t table_clusters = 1, blocks = 1, l1_clusters = 0, luks_clusters = 0, total = 0;
 };
 
-Layout plan_layout(const Geometry &g, std::uint64_t l1_entries) {
+Layout plan_layout(const Geometry &g, std::uint64_t l1_entries, std::uint64_t luks_bytes) {
     Layout layout;
     layout.l1_clusters = g.clusters(l1_entries * 8);
+    layout.luks_clusters = g.clusters(luks_bytes);
     for (;;) {
-        layout.total = 1 + layout.table_clusters + layout.blocks + layout.l1_clusters;
+        layout.total = 1 + layout.table_clusters + layout.blocks + layout.l1_clusters + layout.luks_clusters;
         const std::uint64_t blocks = (layout.total + g.refcount_block_entries() - 1) >> g.refcount_block_bits();
         const std::uint64_t table = g.clusters(blocks * 8);
         if (blocks == layout.blocks && table == layout.table_clusters)
@@ -32,15 +33,20 @@ Layout plan_layout(const Geometry &g, std::uint64_t l1_entries) {
     }
 }
 
-/// With an L1 table of `entries`.
-Task<Result<void>> write_empty(HostFile &file, Header &header, std::uint64_t entries) {
+/// With an L1 table of `entries`, and a LUKS header when that is not empty.
+Task<Result<void>> write_empty(HostFile &file, Header &header, std::uint64_t entries, std::vector<std::uint8_t> luks) {
     const Geometry g = header.geometry();
-    const Layout layout = plan_layout(g, entries);
+    const Layout layout = plan_layout(g, entries, luks.size());
     const std::uint64_t table_at = g.cluster_size(), blocks_at = table_at + (layout.table_clusters << g.cluster_bits);
     header.refcount_table_offset = table_at;
     header.refcount_table_clusters = static_cast<std::uint32_t>(layout.table_clusters);
     header.l1_offset = entries != 0 ? blocks_at + (layout.blocks << g.cluster_bits) : 0;
     header.l1_size = static_cast<std::uint32_t>(entries);
+
+    const std::uint64_t luks_at = blocks_at + ((layout.blocks + layout.l1_clusters) << g.cluster_bits);
+    if (!luks.empty())
+        header.encryption = EncryptionExtension{luks_at, luks.size()};
+    luks.resize(g.align_up(luks.size()));
 
     auto bytes = serialise_header(header, file.filename());
     if (!bytes)
@@ -57,6 +63,8 @@ Task<Result<void>> write_empty(HostFile &file, Header &header, std::uint64_t ent
         done = co_await file.write(table_at, tables, "the refcount table");
     if (done && layout.l1_clusters != 0)
         done = co_await file.node().write_zeroes(header.l1_offset, layout.l1_clusters << g.cluster_bits);
+    if (done && !luks.empty())
+        done = co_await file.write(luks_at, luks, "the LUKS header");
     if (done)
         done = co_await file.write(0, *bytes, "the header");
     co_return done;
@@ -85,6 +93,14 @@ Task<Result<void>> create(CreateRequest request) {
     auto options = parse_create_options(request.options, request.size, request.filename);
     if (!options)
         co_return util::fail(options.error());
+    std::vector<std::uint8_t> luks;
+    if (options->luks) {
+        auto making = crypto::make_luks_with(request.context, *options->luks, options->key_secret);
+        auto made = co_await making;
+        if (!made)
+            co_return util::fail(made.error().within(request.filename).with_code(made.error().code()));
+        luks = std::move(*made);
+    }
     NodePtr data;
     if (options->header.external_data()) {
         auto made = co_await make_data_file(request, *options);
@@ -101,7 +117,8 @@ Task<Result<void>> create(CreateRequest request) {
     Header header = options->header;
     if (options->preallocation != Preallocation::kOff)
         header.size = 0; // it grows to its size below
-    auto done = co_await write_empty(file, header, header.geometry().l1_entries(size));
+    auto writing = write_empty(file, header, header.geometry().l1_entries(size), std::move(luks));
+    auto done = co_await writing;
     if (!done)
         co_return done;
     if (options->preallocation == Preallocation::kOff)

@@ -7,12 +7,37 @@ namespace rhea::block::qcow2 {
 
 namespace {
 
-/// What is refused, so that nobody believes that an image is encrypted.
-Result<void> refuse_encryption(NodeOptions &options) {
-    for (const auto &[key, value] : options.values())
-        if (key.starts_with("encrypt.") || (key == "encryption" && value != "off" && value != "no" && value != "false"))
-            return util::fail(util::Error("{}={} is not supported: encrypted images cannot be made", key, value).with_code(ENOTSUP));
-    options.take("encryption");
+Result<void> take_encryption(NodeOptions &options, CreateOptions &out) {
+    auto old_cipher = options.take_bool("encryption", false);
+    if (!old_cipher)
+        return util::fail(old_cipher.error());
+    if (*old_cipher)
+        return util::fail(util::Error("encryption=on is a weak cipher and not supported; encrypted images are made by encrypt.format=luks")
+                              .with_code(ENOTSUP));
+    NodeOptions encrypt = options.take_child("encrypt");
+    if (encrypt.empty())
+        return {};
+    const std::string format = encrypt.take("format").value_or("");
+    if (format != "luks")
+        return util::fail(util::Error("encrypt.format= takes luks, not '{}'", format).with_code(format == "aes" ? ENOTSUP : EINVAL));
+    out.key_secret = encrypt.take("key-secret").value_or("");
+    if (out.key_secret.empty())
+        return util::fail("encrypt.format=luks needs encrypt.key-secret=, which names an object that has the passphrase: secret,id=…,file=…");
+    auto parameters = crypto::take_luks_parameters(encrypt, "encrypt.");
+    if (!parameters)
+        return util::fail(parameters.error());
+    out.luks = *parameters;
+    if (auto done = encrypt.finish({"format", "key-secret", "cipher-alg", "cipher-mode", "ivgen-alg", "hash-alg", "iter-time"}); !done)
+        return util::fail(done.error().within("encrypt"));
+    return {};
+}
+
+/// Space that was never written would show noise, and no zeroes, when it is decrypted.
+Result<void> check_encryption(const CreateOptions &options) {
+    if (options.luks && options.header.raw_external_data())
+        return util::fail("encrypt.format= and data_file_raw=on exclude each other");
+    if (options.luks && options.preallocation != Preallocation::kOff)
+        return util::fail(util::Error("encrypt.format= and preallocation= exclude each other: the clusters would hold noise").with_code(ENOTSUP));
     return {};
 }
 
@@ -106,10 +131,11 @@ Result<CreateOptions> parse_create_options(NodeOptions &options, std::uint64_t s
     const auto refuse = [&filename](const util::Error &error) {
         return util::fail(error.within(filename).with_code(error.code() != 0 ? error.code() : EINVAL));
     };
-    for (auto *step : {+[](NodeOptions &o, Header &) { return refuse_encryption(o); }, +[](NodeOptions &o, Header &x) { return take_version(o, x); },
-                       +[](NodeOptions &o, Header &x) { return take_sizes(o, x); }, +[](NodeOptions &o, Header &x) { return take_features(o, x); }})
+    for (auto *step : {+[](NodeOptions &o, Header &x) { return take_version(o, x); }, +[](NodeOptions &o, Header &x) { return take_sizes(o, x); }, +[](NodeOptions &o, Header &x) { return take_features(o, x); }})
         if (auto done = step(options, h); !done)
             return refuse(done.error());
+    if (auto done = take_encryption(options, out); !done)
+        return refuse(done.error());
     auto preallocation = parse_preallocation(options.take("preallocation").value_or("off"));
     if (!preallocation)
         return refuse(preallocation.error());
@@ -127,6 +153,8 @@ Result<CreateOptions> parse_create_options(NodeOptions &options, std::uint64_t s
         return refuse(util::Error("'{}' is too long for the name of a format", h.backing_format));
     if (!h.backing_file.empty() && out.preallocation != Preallocation::kOff && !h.extended_l2())
         return refuse(util::Error("backing_file= and preallocation= go together only with extended_l2=on"));
+    if (auto done = check_encryption(out); !done)
+        return refuse(done.error());
     // A raw data file is all there from the beginning; so must its map be.
     if (h.raw_external_data() && out.preallocation == Preallocation::kOff)
         out.preallocation = Preallocation::kMetadata;

@@ -26,6 +26,8 @@ constexpr auto kOpenOptions = std::to_array<OptionDescription>({
     {"refcount-cache-size", "size", "Bytes of the cache of refcount blocks, at most", "8M"},
     {"data-file", "node", "The external data file", "as the image says"},
     {"backing", "node", "The backing file", "as the image says"},
+    {"encrypt.format", "str", "Encryption of the image: luks", "as the image says"},
+    {"encrypt.key-secret", "str", "ID of the secret that has the passphrase", ""},
 });
 
 constexpr auto kCreateOptions = std::to_array<OptionDescription>({
@@ -36,6 +38,13 @@ constexpr auto kCreateOptions = std::to_array<OptionDescription>({
     {"compression_type", "str", "Compression method used for image cluster compression", "zlib"},
     {"data_file", "str", "File name of an external data file", ""},
     {"data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image", "off"},
+    {"encrypt.cipher-alg", "str", "Cipher (aes-128, aes-256)", "aes-256"},
+    {"encrypt.cipher-mode", "str", "Cipher mode (xts)", "xts"},
+    {"encrypt.format", "str", "Encrypt the image by luks", ""},
+    {"encrypt.hash-alg", "str", "Hash of the passphrase (sha1, sha256, sha512)", "sha256"},
+    {"encrypt.iter-time", "num", "Milliseconds that trying a passphrase is to take", "2000"},
+    {"encrypt.ivgen-alg", "str", "Initialisation vectors (plain64)", "plain64"},
+    {"encrypt.key-secret", "str", "ID of the secret that has the passphrase", ""},
     {"extended_l2", "bool (on/off)", "Extended L2 tables", "off"},
     {"lazy_refcounts", "bool (on/off)", "Postpone refcount updates", "off"},
     {"preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)", "off"},

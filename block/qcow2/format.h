@@ -54,6 +54,7 @@ enum ExtensionType : std::uint32_t {
     kExtensionDataFile = 0x44415441,
 };
 
+enum CryptMethod : std::uint32_t { kCryptNone = 0, kCryptAes = 1, kCryptLuks = 2 };
 enum class Compression : std::uint8_t { kZlib = 0, kZstd = 1 };
 
 // L1 and L2 entries.
@@ -72,6 +73,7 @@ inline constexpr std::uint32_t kMaxSnapshots = 65536, kMaxSnapshotExtra = 1024;
 inline constexpr std::uint64_t kMaxSnapshotTableBytes = 64u << 20;
 inline constexpr std::uint32_t kMaxBitmaps = 65535, kMaxBitmapName = 1023;
 inline constexpr std::uint64_t kMaxBitmapDirectoryBytes = 64u << 20, kMaxBitmapTableBytes = 128u << 20;
+inline constexpr std::uint64_t kMaxEncryptionHeaderBytes = 16u << 20;
 inline constexpr unsigned kMaxBackingName = 1023;
 inline constexpr unsigned kSubclusters = 32; ///< of a cluster with extended L2 entries
 

@@ -113,8 +113,10 @@ Result<void> Extensions::one(std::uint32_t type, std::span<const std::uint8_t> d
         header.has_data_file_name = true;
         return {};
     case kExtensionEncryption:
-        return util::fail("{}: the image is encrypted (LUKS header pointer at offset {}); encrypted images are not supported: decrypt it "
-                          "with qemu-img convert first", filename, at);
+        if (data.size() != 16)
+            return util::fail("{}: the encryption extension at offset {} has {} bytes; it must have 16", filename, at, data.size());
+        header.encryption = EncryptionExtension{load_be<std::uint64_t>(&data[0]), load_be<std::uint64_t>(&data[8])};
+        return {};
     case kExtensionBitmaps: {
         if (data.size() != 24)
             return util::fail("{}: the bitmaps extension at offset {} has {} bytes; it must have 24", filename, at, data.size());
@@ -191,9 +193,10 @@ Result<Header> parse_header(std::span<const std::uint8_t> bytes, const std::stri
         return util::fail("{}: the file ends at {}, inside the header of {} bytes", filename, bytes.size(), header_length);
     if (h.refcount_order > 6)
         return refuse(kRefcountOrderAt, fmt::format("refcount_order is {}; it must be from 0 to 6", h.refcount_order));
-    if (const std::uint32_t crypt = u32(kCryptAt); crypt != 0 && unknown == 0)
-        return util::fail(util::Error("{}: the image is encrypted (crypt_method {} at offset {}); encrypted images are not supported: decrypt it "
-                                      "with qemu-img convert first", filename, crypt, std::size_t{kCryptAt}).with_code(ENOTSUP));
+    const std::uint32_t crypt = u32(kCryptAt);
+    if (crypt != kCryptNone && crypt != kCryptLuks && unknown == 0)
+        return util::fail(util::Error("{}: the image is encrypted by crypt_method {}; only 2 (LUKS) is supported: convert it with qemu-img first "
+                                      "(field at offset {})", filename, crypt, std::size_t{kCryptAt}).with_code(ENOTSUP));
 
     h.size = u64(kSizeAt);
     h.l1_size = u32(kL1SizeAt);
@@ -245,6 +248,10 @@ Result<Header> parse_header(std::span<const std::uint8_t> bytes, const std::stri
         return refuse(kAutoclearAt, "the raw external data bit is set without the external data bit");
     if (h.raw_external_data() && !h.backing_file.empty())
         return refuse(kBackingOffsetAt, "a backing file and a raw external data file exclude each other");
+    if ((crypt == kCryptLuks) != h.encryption.has_value())
+        return refuse(kCryptAt, fmt::format("crypt_method is {} {} an encryption extension", crypt, h.encryption ? "with" : "without"));
+    if (h.encryption && h.raw_external_data())
+        return refuse(kAutoclearAt, "encryption and a raw external data file exclude each other");
     if ((h.autoclear & kBitmapsConsistent) && !h.bitmaps)
         return refuse(kAutoclearAt, "the bitmaps bit is set, but there is no bitmaps extension");
     return h;
@@ -287,6 +294,9 @@ Result<void> check_header_places(const Header &h, std::uint64_t file_length, con
     if (auto ok = place(h.snapshot_offset, std::uint64_t{h.snapshot_count} * 40, kMaxSnapshotTableBytes, kSnapshotOffsetAt,
                         "the snapshot table"); !ok)
         return ok;
+    if (h.encryption)
+        if (auto ok = place(h.encryption->offset, h.encryption->length, kMaxEncryptionHeaderBytes, header_fields_end(h), "the LUKS header"); !ok)
+            return ok;
     if (h.bitmaps)
         return place(h.bitmaps->directory_offset, h.bitmaps->directory_size, kMaxBitmapDirectoryBytes, header_fields_end(h),
                      "the bitmap directory");
@@ -303,6 +313,7 @@ Result<std::vector<std::uint8_t>> serialise_header(const Header &h, const std::s
     u32(kVersionAt, h.version);
     u32(kClusterBitsAt, h.cluster_bits);
     u64(kSizeAt, h.size);
+    u32(kCryptAt, h.encryption ? kCryptLuks : kCryptNone);
     u32(kL1SizeAt, h.l1_size);
     u64(kL1OffsetAt, h.l1_offset);
     u64(kRefcountTableAt, h.refcount_table_offset);
@@ -334,6 +345,12 @@ Result<std::vector<std::uint8_t>> serialise_header(const Header &h, const std::s
         text(kExtensionDataFile, h.data_file);
     if (h.version == 3 && cluster >= 4096) // a small first cluster has better uses for its bytes
         extension(kExtensionFeatureNames, feature_name_table());
+    if (h.encryption) {
+        std::uint8_t data[16];
+        store_be(&data[0], h.encryption->offset);
+        store_be(&data[8], h.encryption->length);
+        extension(kExtensionEncryption, data);
+    }
     if (h.bitmaps) {
         std::uint8_t data[24] = {};
         store_be(&data[0], h.bitmaps->count);

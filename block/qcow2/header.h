@@ -22,6 +22,11 @@ struct BitmapExtension {
     std::uint64_t directory_size = 0, directory_offset = 0;
 };
 
+/// Where the LUKS header lies.
+struct EncryptionExtension {
+    std::uint64_t offset = 0, length = 0;
+};
+
 struct Header {
     std::uint32_t version = 3;
     std::string backing_file;
@@ -42,6 +47,7 @@ struct Header {
     std::string data_file;
     bool has_data_file_name = false;
     std::optional<BitmapExtension> bitmaps;
+    std::optional<EncryptionExtension> encryption; ///< the image is encrypted
     struct Extension {
         std::uint32_t type = 0;
         std::vector<std::uint8_t> data;

@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "block/crypto/crypt_node.h"
+#include "block/crypto/luks.h"
 #include "block/qcow2/gate.h"
 #include "block/qcow2/header.h"
 #include "block/qcow2/l2_entry.h"
@@ -36,6 +38,7 @@ struct OpenOptions {
     unsigned l2_slice_bits = 0; ///< 0: as usual
     unsigned overlap = overlap::kCached;
     bool lazy_refcounts = false;
+    std::string key_secret; ///< of an encrypted image: the secret that has its passphrase; empty: nobody reads or writes data
     bool pass_discard_request = true, pass_discard_snapshot = true, pass_discard_other = false;
 };
 
@@ -57,6 +60,9 @@ public:
 
     HostFile file;
     std::shared_ptr<BlockNode> data; ///< the external data file; null: clusters lie in `file`
+    /// Of an encrypted image: its LUKS header, and the clusters in the clear.
+    std::optional<crypto::LuksHeader> luks;
+    std::unique_ptr<crypto::CryptNode> crypt;
     Header header;
     Geometry geometry;
     OpenOptions options;
@@ -73,7 +79,12 @@ public:
     Gate gate;
     Grace<FreedRun> grace;
 
-    BlockNode &data_node() const { return data ? *data : file.node(); }
+    /// Where the guest's clusters lie, as it sees them.
+    BlockNode &data_node() const {
+        if (crypt)
+            return *crypt;
+        return data ? *data : file.node();
+    }
     const std::string &filename() const { return file.filename(); }
 
     // ---- reading tables ------------------------------------------------------------------------------------------

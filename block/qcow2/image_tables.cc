@@ -132,6 +132,8 @@ Task<Result<void>> Image::build_map() {
         if (block != 0)
             tables(block, geometry.cluster_size(), Metadata::kRefcountBlock);
     tables(header.snapshot_offset, snapshot_table_size, Metadata::kSnapshotTable);
+    if (header.encryption)
+        tables(header.encryption->offset, header.encryption->length, Metadata::kEncryption);
     if (header.bitmaps)
         tables(header.bitmaps->directory_offset, header.bitmaps->directory_size, Metadata::kBitmapDirectory);
     for (const std::uint64_t entry : l1)

@@ -15,6 +15,7 @@ Task<Result<NodeInfo>> Qcow2Node::info() {
     const Header &header = image.header;
     info.filename = image.filename();
     info.dirty = header.dirty();
+    info.encrypted = header.encryption.has_value();
     info.backing_filename = header.backing_file;
     info.backing_format = header.backing_format;
     if (!header.backing_file.empty())
@@ -43,6 +44,8 @@ Task<Result<NodeInfo>> Qcow2Node::info() {
     detail("compression type", header.compression == Compression::kZstd ? "\"zstd\"" : "\"zlib\"");
     if (header.version == 2) {
         detail("refcount bits", "16");
+        if (image.luks)
+            detail("encrypt", crypto::luks_json(*image.luks));
         co_return base;
     }
     flag("lazy refcounts", header.lazy_refcounts());
@@ -59,6 +62,8 @@ Task<Result<NodeInfo>> Qcow2Node::info() {
     }
     flag("corrupt", header.corrupt());
     flag("extended l2", header.extended_l2());
+    if (image.luks)
+        detail("encrypt", crypto::luks_json(*image.luks));
     co_return base;
 }
 

@@ -32,6 +32,8 @@ Result<std::pair<std::uint64_t, std::uint64_t>> measure(std::uint64_t size, std:
     const std::uint64_t l2_bytes = l2_entries << g.l2_entry_bits();
     const std::uint64_t l1_bytes = round_up(l2_bytes >> g.cluster_bits, g.cluster_size() / 8) * 8;
     std::uint64_t tables = g.cluster_size() + l2_bytes + l1_bytes;
+    if (parsed->luks)
+        tables += g.align_up(crypto::luks_area_bytes(*parsed->luks));
     tables += refcount_bytes(g, (tables + data) >> g.cluster_bits);
     const bool all = parsed->preallocation == Preallocation::kFalloc || parsed->preallocation == Preallocation::kFull;
     const std::uint64_t stored = all ? data : std::min(data, g.align_up(allocated));

@@ -9,7 +9,8 @@ namespace rhea::block::qcow2 {
 Qcow2Node::Qcow2Node(IoContext &context, std::unique_ptr<Image> image, std::shared_ptr<BlockNode> backing)
     : BlockNode(context, "qcow2"), image_(std::move(image)), backing_(std::move(backing)) {
     set_read_only(!image_->writable);
-    alignment_ = std::max(image_->file.node().request_alignment(), image_->data ? image_->data->request_alignment() : 1u);
+    alignment_ = std::max({image_->file.node().request_alignment(), image_->data ? image_->data->request_alignment() : 1u,
+                           image_->crypt ? image_->crypt->request_alignment() : 1u});
 }
 
 Qcow2Node::~Qcow2Node() = default;

@@ -67,6 +67,20 @@ Task<Result<NodePtr>> open_data_file(OpenRequest &request, const Header &header)
     co_return node;
 }
 
+/// The LUKS header; and the node that has clusters in the clear, which does nothing without a passphrase.
+Task<Result<void>> open_encryption(Image &image) {
+    if (!image.header.encryption)
+        co_return Result<void>{};
+    const EncryptionExtension place = *image.header.encryption;
+    auto opening = crypto::open_luks(image.file.node(), place.offset, place.length, image.options.key_secret, image.filename());
+    auto luks = co_await opening;
+    if (!luks)
+        co_return util::fail(luks.error());
+    image.luks = luks->header;
+    image.crypt = std::make_unique<crypto::CryptNode>(image.data ? image.data : image.file.shared(), image.filename(), luks->cipher);
+    co_return Result<void>{};
+}
+
 Result<void> check_state(const Header &header, const OpenFlags &flags, const std::string &filename) {
     if (!flags.read_only && !flags.check && header.corrupt())
         return util::fail(util::Error("{}: the image is marked corrupt and can only be opened read-only; repair it with rhea-img check -r all",
@@ -103,6 +117,9 @@ Task<Result<NodePtr>> open(OpenRequest request) {
     auto options = take_open_options(request.options, *header, request.filename);
     if (!options)
         co_return util::fail(options.error());
+    if (header->encryption && options->key_secret.empty() && !request.flags.no_io)
+        co_return util::fail(util::Error("{}: the image is encrypted, and encrypt.key-secret= is missing; it names an object that has the "
+                                         "passphrase: secret,id=…,file=…", request.filename).with_code(EACCES));
     auto image = std::make_unique<Image>(std::move(file), *header, *options);
     image->writable = !request.flags.read_only && !request.file->read_only();
     auto done = co_await load_tables(*image);
@@ -120,6 +137,9 @@ Task<Result<NodePtr>> open(OpenRequest request) {
     }
     if (header->external_data() && !image->data)
         image->writable = false;
+    done = co_await open_encryption(*image);
+    if (!done)
+        co_return util::fail(done.error());
     auto backing = co_await open_backing(request, header->backing_file, header->backing_format);
     if (!backing)
         co_return util::fail(backing.error());
@@ -146,6 +166,9 @@ Task<Result<std::shared_ptr<Qcow2Node>>> open_on(IoContext &context, NodePtr bel
     image->writable = !flags.read_only;
     image->data = std::move(data);
     auto done = co_await load_tables(*image);
+    if (!done)
+        co_return util::fail(done.error());
+    done = co_await open_encryption(*image);
     if (!done)
         co_return util::fail(done.error());
     auto node = std::make_shared<Qcow2Node>(context, std::move(image), nullptr);

@@ -84,6 +84,19 @@ Result<unsigned> take_overlap(NodeOptions &options) {
     return kinds;
 }
 
+/// Empty: none is named.
+Result<std::string> take_key_secret(NodeOptions &options, const Header &header) {
+    NodeOptions encrypt = options.take_child("encrypt");
+    if (!encrypt.empty() && !header.encryption)
+        return util::fail("encrypt.*= is given, but the image is not encrypted");
+    if (const auto format = encrypt.take("format"); format && *format != "luks")
+        return util::fail("encrypt.format= says '{}', but the image is encrypted by luks", *format);
+    const std::string secret = encrypt.take("key-secret").value_or("");
+    if (auto done = encrypt.finish({"format", "key-secret"}); !done)
+        return util::fail(done.error().within("encrypt"));
+    return secret;
+}
+
 } // namespace
 
 OpenOptions default_open_options(const Header &header) {
@@ -95,10 +108,11 @@ OpenOptions default_open_options(const Header &header) {
 }
 
 Result<OpenOptions> take_open_options(NodeOptions &options, const Header &header, const std::string &filename) {
-    for (const auto &[key, value] : options.values())
-        if (key.starts_with("encrypt."))
-            return util::fail(util::Error("{}: {}= is not supported: encrypted images cannot be opened", filename, key).with_code(ENOTSUP));
     OpenOptions out = default_open_options(header);
+    auto secret = take_key_secret(options, header);
+    if (!secret)
+        return util::fail(secret.error().within(filename).with_code(EINVAL));
+    out.key_secret = *secret;
     auto caches = take_cache_sizes(options, header, out);
     if (!caches)
         return util::fail(caches.error().within(filename).with_code(EINVAL));

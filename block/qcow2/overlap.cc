@@ -13,6 +13,7 @@ const char *metadata_name(Metadata kind) {
     case Metadata::kInactiveL1: return "the L1 table of a snapshot";
     case Metadata::kInactiveL2: return "an L2 table of a snapshot";
     case Metadata::kBitmapDirectory: return "the bitmap directory";
+    case Metadata::kEncryption: return "the LUKS header";
     }
     return "metadata";
 }

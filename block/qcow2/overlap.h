@@ -19,12 +19,13 @@ enum class Metadata : std::uint16_t {
     kInactiveL1 = 64,
     kInactiveL2 = 128,
     kBitmapDirectory = 256,
+    kEncryption = 512, ///< the LUKS header: not one of QEMU's kinds; watched unless all are off
 };
 const char *metadata_name(Metadata kind);
 
 namespace overlap {
 inline constexpr unsigned kNone = 0;
-inline constexpr unsigned kConstant = 1 | 2 | 8 | 32 | 256;
+inline constexpr unsigned kConstant = 1 | 2 | 8 | 32 | 256 | 512;
 inline constexpr unsigned kCached = kConstant | 4 | 16 | 64;
 inline constexpr unsigned kAll = kCached | 128;
 } // namespace overlap

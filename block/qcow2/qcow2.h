@@ -31,6 +31,8 @@ Task<Result<void>> create(CreateRequest request);
 struct CreateOptions {
     Header header;
     Preallocation preallocation = Preallocation::kOff;
+    std::optional<crypto::LuksParameters> luks; ///< the image is to be encrypted
+    std::string key_secret;
 };
 Result<CreateOptions> parse_create_options(NodeOptions &options, std::uint64_t size, const std::string &filename);
 

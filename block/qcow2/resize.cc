@@ -14,6 +14,9 @@ Task<Result<void>> Qcow2Node::truncate(std::uint64_t new_length, Preallocation p
     if (preallocation != Preallocation::kOff && backing_ && !image.geometry.extended_l2)
         co_return util::fail(util::Error("{}: preallocation goes with a backing file only in images with extended_l2=on", image.filename())
                                  .with_code(ENOTSUP));
+    if (preallocation != Preallocation::kOff && image.crypt)
+        co_return util::fail(util::Error("{}: an encrypted image cannot be preallocated: the clusters would hold noise", image.filename())
+                                 .with_code(ENOTSUP));
     co_await image.gate.close();
     const GateClosed closed(image.gate);
     Result<void> done;

@@ -5,6 +5,7 @@ namespace rhea::block::qcow2 {
 
 namespace {
 
+/// `file`: where the bytes lie as they are; null: nowhere.
 Extent extent_of(const Mapping &mapping, BlockNode *file) {
     Extent extent;
     extent.length = mapping.length;
@@ -12,7 +13,7 @@ Extent extent_of(const Mapping &mapping, BlockNode *file) {
     extent.data = mapping.kind == Kind::kData || mapping.kind == Kind::kCompressed;
     extent.allocated = extent.zero || extent.data;
     extent.compressed = mapping.kind == Kind::kCompressed;
-    if (mapping.kind == Kind::kData || mapping.kind == Kind::kZeroAlloc || mapping.kind == Kind::kUnallocatedAlloc) {
+    if (file != nullptr && (mapping.kind == Kind::kData || mapping.kind == Kind::kZeroAlloc || mapping.kind == Kind::kUnallocatedAlloc)) {
         extent.host_offset = mapping.host;
         extent.file = file;
     }
@@ -73,7 +74,7 @@ Task<Result<Extent>> Qcow2Node::block_status(std::uint64_t offset, std::uint64_t
                 co_return util::fail(loaded.error());
             continue;
         }
-        Extent next = extent_of(mapping, &image_->data_node());
+        Extent next = extent_of(mapping, image_->crypt ? nullptr : &image_->data_node());
         if (!next.allocated) { // zero where there is no backing file, or behind its end
             const std::uint64_t covered = backing_ ? backing_->length() : 0;
             next.zero = at >= covered;

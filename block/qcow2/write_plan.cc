@@ -126,14 +126,14 @@ Task<Result<void>> Qcow2Node::allocate_plan(WritePlan &plan, InFlight &flight) {
     const Geometry &g = image_->geometry;
     if (image_->data != nullptr) {
         plan.host = g.align_down(plan.guest);
-        plan.fresh = plan.host >= image_->data->length();
+        plan.fresh = !image_->crypt && plan.host >= image_->data->length();
         co_return Result<void>{};
     }
     auto run = co_await image_->refcounts.allocate_loading(plan.clusters);
     if (!run)
         co_return util::fail(run.error());
     plan.host = run->first << g.cluster_bits;
-    plan.fresh = image_->never_written(plan.host);
+    plan.fresh = !image_->crypt && image_->never_written(plan.host); // zeroes decrypt to noise
     image_->note_written((run->first + run->count) << g.cluster_bits);
     if (run->count < plan.clusters) {
         plan.clusters = run->count;

@@ -37,13 +37,16 @@ def check_refusals(suite, folder):
     refused([*none, "-blockdev", '{"driver":"file",'], "-blockdev", "JSON")
     refused([*none, "-object", "iothreda,id=x"], "-object", "did you mean 'iothread'")
     refused([*none, "-object", "iothread,id=x", "-object", "iothread,id=x"], "already an object 'x'")
+    refused([*none, "-object", "secret,id=x"], "-object", "data= or file=")
+    refused([*none, "-object", "secret,id=x,data=a", "-object", "secret,id=x,data=b"], "already an object 'x'")
+    refused([*none, "-object", "secret,id=x,data=a", "-drive", f"file={disk},if=none,format=qcow2,encrypt.key-secret=x"], "qcow2")
     refused([*none, "-object", "throttle-group,id=x,x-bps-totl=3"], "x-bps-totl", "did you mean")
 
 
 def check_help(suite):
     for arguments, word in ((["-drive", "help"], "detect-zeroes"), (["-drive", "format=help"], "Supported formats: raw"),
                             (["-blockdev", "help"], "raw"), (["-blockdev", "driver=raw,help"], "offset=<size>"),
-                            (["-object", "help"], "iothread")):
+                            (["-object", "help"], "iothread"), (["-object", "help"], "secret")):
         status, out, _ = suite.run(*arguments)
         suite.check(status == 0 and word in out, f"{arguments}: status {status}, says {out!r}")
 

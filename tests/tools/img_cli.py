@@ -156,6 +156,35 @@ def bitmaps(tools):
     tools.check(not os.path.exists(tools.path("x.raw")), "a refused convert left a file")
 
 
+def encryption(tools):
+    """LUKS by itself (img_interop.py and unit tests have qemu-img's eyes)."""
+    secret = ["--object", "secret,id=s,data=open sesame"]
+    luks = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
+    opened = "driver=qcow2,encrypt.key-secret=s,file.filename=e.qcow2"
+    refused = tools.refused
+    write_pattern(tools.path("plain.raw"), 2 * MIB + 512, 9)
+    tools.rhea_ok("convert", *secret, "-f", "raw", "-O", "qcow2", "-o", luks, "plain.raw", "e.qcow2")
+    tools.rhea_ok("convert", *secret, "--image-opts", opened, "-O", "raw", "e.raw")
+    tools.rhea_ok("compare", "-f", "raw", "-F", "raw", "plain.raw", "e.raw")
+    tools.rhea_ok("check", *secret, "--image-opts", opened)
+    with open(tools.path("plain.raw"), "rb") as plain, open(tools.path("e.qcow2"), "rb") as stored:
+        content = plain.read()
+        piece = next(content[at:at + 16] for at in range(0, len(content), 16) if 0 not in content[at:at + 16])
+        tools.check(piece not in stored.read(), "the encrypted image has the plain text")
+    tools.check("encrypted: yes" in tools.rhea_ok("info", "e.qcow2"), "info does not say that the image is encrypted")
+    with open(tools.path("pass"), "w", encoding="ascii") as file:
+        file.write("b3BlbiBzZXNhbWU=")
+    tools.rhea_ok("map", "--object", "secret,id=s,file=pass,format=base64", "--image-opts", opened, "--output=json")
+    refused(["check", "e.qcow2"], "encrypt.key-secret=", "secret,id=")
+    refused(["check", "--image-opts", opened], "no secret 's'")
+    refused(["check", "--object", "secret,id=s,data=sesame", "--image-opts", opened], "e.qcow2", "passphrase")
+    refused(["info", "--object", "secret,id=s", "e.qcow2"], "--object", "data= or file=")
+    refused(["info", "--object", "iothread,id=s", "e.qcow2"], "secret", "'iothread'")
+    refused(["convert", "-c", *secret, "-f", "raw", "-O", "qcow2", "-o", luks, "plain.raw", "c.qcow2"], "at the same time")
+    refused(["create", "-f", "qcow2", "-o", luks, "c.qcow2", "1M"], "no secret 's'")
+    tools.check(not os.path.exists(tools.path("c.qcow2")), "a refused command left a file")
+
+
 def main():
     with Tools(sys.argv[1]) as tools:
         help_texts(tools)
@@ -163,6 +192,7 @@ def main():
         output(tools)
         conversions(tools)
         bitmaps(tools)
+        encryption(tools)
     tools.finish()
 
 

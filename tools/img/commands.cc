@@ -16,9 +16,10 @@ constexpr Option kOptions{'o', {}, "OPTIONS", "options of the format, key=value,
 constexpr Option kBacking{'b', {}, "FILE", "the backing file"};
 constexpr Option kBackingFormat{'F', {}, "FORMAT", "the backing file's format"};
 constexpr Option kSnapshot{'l', {}, "SNAPSHOT", "an internal snapshot: snapshot.id=ID, snapshot.name=NAME, or either alone"};
+constexpr Option kObject{0, "object", "OBJECT", "secret,id=ID,data=TEXT or file=NAME: a passphrase, which encrypt.key-secret=ID names"};
 constexpr Option kRate{'r', {}, "BYTES", "copy at most so many bytes a second"};
 
-constexpr Option kAmend[] = {kOptions, kFormat, kCache, kProgress, kQuiet, kImageOpts};
+constexpr Option kAmend[] = {kOptions, kFormat, kCache, kProgress, kQuiet, kImageOpts, kObject};
 constexpr Option kBench[] = {
     {'c', {}, "COUNT", "number of requests; default: 75000"},
     {'d', {}, "DEPTH", "requests in flight; default: 64"},
@@ -34,7 +35,7 @@ constexpr Option kBench[] = {
     kCache,
     {'w', {}, {}, "write instead of read"},
     kForceShare,
-    kImageOpts};
+    kImageOpts, kObject};
 constexpr Option kBitmap[] = {{0, "add", {}, "make the bitmap; it records writes"},
                               {0, "remove", {}, "delete it"},
                               {0, "clear", {}, "clear all its bits"},
@@ -44,16 +45,16 @@ constexpr Option kBitmap[] = {{0, "add", {}, "make the bitmap; it records writes
                               {'b', {}, "FILE", "the image that has SOURCE; default: the same"},
                               {'F', {}, "FORMAT", "the format of -b's image"},
                               {'g', {}, "GRANULARITY", "bytes of the disk for a bit of a new bitmap; default: 64k"},
-                              kFormat, kImageOpts};
+                              kFormat, kImageOpts, kObject};
 constexpr Option kCheck[] = {{'r', {}, "leaks|all", "repair leaked clusters only, or everything"},
-                             kFormat, kOutput, kQuiet, kSourceCache, kForceShare, kImageOpts};
+                             kFormat, kOutput, kQuiet, kSourceCache, kForceShare, kImageOpts, kObject};
 constexpr Option kCommit[] = {{'b', {}, "FILE", "commit into this image of the chain; default: the one directly below"},
                               {'d', {}, {}, "leave the overlay as it is, do not empty it"},
-                              kFormat, kCache, kRate, kProgress, kQuiet, kImageOpts};
+                              kFormat, kCache, kRate, kProgress, kQuiet, kImageOpts, kObject};
 constexpr Option kCompare[] = {kFormat,
                                {'F', {}, "FORMAT", "the second image's format"},
                                {'s', {}, {}, "strict: sizes and allocation must be equal too"},
-                               kSourceCache, kProgress, kQuiet, kForceShare, kImageOpts};
+                               kSourceCache, kProgress, kQuiet, kForceShare, kImageOpts, kObject};
 constexpr Option kConvert[] = {
     kFormat,
     {'O', {}, "FORMAT", "the new image's format; default: raw"},
@@ -72,33 +73,33 @@ constexpr Option kConvert[] = {
     {0, "bitmaps", {}, "copy the dirty bitmaps that the source keeps, too"},
     {0, "skip-broken-bitmaps", {}, "with --bitmaps: leave out those that are in use, which have gaps"},
     {'C', {}, {}, "let the host copy data where it can (copy_file_range); zeroes in it are not looked for"},
-    kRate, kCache, kSourceCache, kProgress, kQuiet, kForceShare, kImageOpts};
+    kRate, kCache, kSourceCache, kProgress, kQuiet, kForceShare, kImageOpts, kObject};
 constexpr Option kCreate[] = {kFormat, kOptions, kBacking, kBackingFormat,
                               {'u', {}, {}, "do not look at the backing file"},
-                              kQuiet};
-constexpr Option kDd[] = {kFormat, {'O', {}, "FORMAT", "the new image's format; default: raw"}, kForceShare, kImageOpts};
+                              kQuiet, kObject};
+constexpr Option kDd[] = {kFormat, {'O', {}, "FORMAT", "the new image's format; default: raw"}, kForceShare, kImageOpts, kObject};
 constexpr Option kInfo[] = {kFormat, kOutput, {0, "backing-chain", {}, "tell of the backing files too"}, kForceShare,
-                            kImageOpts};
+                            kImageOpts, kObject};
 constexpr Option kMap[] = {kFormat,
                            {0, "start-offset", "OFFSET", "begin here"},
                            {0, "max-length", "LENGTH", "look at so many bytes"},
-                           kOutput, kForceShare, kImageOpts};
+                           kOutput, kForceShare, kImageOpts, kObject};
 constexpr Option kMeasure[] = {{'O', {}, "FORMAT", "the new image's format; default: raw"},
                                kOptions,
                                {0, "size", "SIZE", "of an empty image of this size"},
-                               kFormat, kSnapshot, kOutput, kForceShare, kImageOpts};
+                               kFormat, kSnapshot, kOutput, kForceShare, kImageOpts, kObject};
 constexpr Option kRebase[] = {{'b', {}, "FILE", "the new backing file; '' for none"},
                               kBackingFormat,
                               {'u', {}, {}, "change the name only: the old and the new backing file hold the same"},
-                              kFormat, kCache, kSourceCache, kProgress, kQuiet, kForceShare, kImageOpts};
+                              kFormat, kCache, kSourceCache, kProgress, kQuiet, kForceShare, kImageOpts, kObject};
 constexpr Option kResize[] = {{0, "shrink", {}, "yes, throw away what lies behind the new end"},
                               {0, "preallocation", "off|metadata|falloc|full", "how to prepare new space"},
-                              kFormat, kQuiet, kImageOpts};
+                              kFormat, kQuiet, kImageOpts, kObject};
 constexpr Option kSnapshotOptions[] = {{'l', {}, {}, "list them (the default)"},
                                        {'c', {}, "NAME", "make one"},
                                        {'a', {}, "SNAPSHOT", "go back to one"},
                                        {'d', {}, "SNAPSHOT", "delete one"},
-                                       kFormat, kQuiet, kForceShare, kImageOpts};
+                                       kFormat, kQuiet, kForceShare, kImageOpts, kObject};
 
 const Command kCommands[] = {
     {"amend", "-o OPTIONS FILE", "changes options of an image", kAmend, run_amend},

@@ -120,6 +120,10 @@ Result<Image> open_target(Run& run, const Plan& plan) {
     spec.image_opts = run.has("target-image-opts");
     if (!spec.image_opts) {
         spec.format = plan.target_format;
+        // A new image is opened by the passphrase that it was made with.
+        if (const auto& values = plan.options.values(); !run.has("n") && values.contains("encrypt.key-secret")) {
+            spec.options.set("encrypt.key-secret", values.find("encrypt.key-secret")->second);
+        }
     }
     spec.cache = run.value("t").value_or("unsafe");
     return Image::open(run, spec);
@@ -150,6 +154,9 @@ Result<int> run_convert(Run& run) {
         return fail(done.error());
     }
     plan.options = std::move(given->options);
+    if (run.has("c") && plan.options.has_child("encrypt")) {
+        return fail("Compression and encryption not supported at the same time");
+    }
     plan.target_name = run.operands().back();
     const auto workers = run.number("m", 8, 1, kMaxWorkers);
     const auto sparse = run.size("S", 4096);

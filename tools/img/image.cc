@@ -51,7 +51,7 @@ Image::~Image() {
 }
 
 Result<Image> Image::open(Run& run, const ImageSpec& spec) {
-    block::NodeOptions options;
+    block::NodeOptions options = spec.options;
     std::string name = spec.name;
     if (spec.image_opts) {
         auto parsed = block::NodeOptions::from_text(spec.name);

@@ -13,6 +13,7 @@ struct ImageSpec {
     std::string name;                   ///< file name, or with image_opts "driver=…,file.filename=…"
     std::optional<std::string> format;  ///< -f; none: by content
     bool image_opts = false;
+    block::NodeOptions options;         ///< more of them, without image_opts
     std::string cache = "writeback";    ///< -t, -T
     block::OpenFlags flags;
 };

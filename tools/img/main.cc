@@ -63,6 +63,8 @@ int main(int argc, char** argv) {
     } else if (run.wants_help) {
         fmt::print("{}", img::command_help(*command));
         return 0;
+    } else if (auto made = run.make_objects(); !made) {
+        status = util::fail(made.error());
     } else {
         status = command->run(run);
     }

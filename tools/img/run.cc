@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "rhea/block/secret.h"
 #include "rhea/util/nearest_name.h"
 #include "rhea/util/option_list.h"
 
@@ -94,6 +95,15 @@ Result<void> Run::parse(std::vector<std::string> words) {
     }
     if (last) {
         operands_.push_back(std::move(*last));
+    }
+    return {};
+}
+
+Result<void> Run::make_objects() const {
+    for (const std::string& text : values("object")) {
+        if (auto done = block::add_secret_object(text); !done) {
+            return fail(done.error().within("--object"));
+        }
     }
     return {};
 }

@@ -82,6 +82,9 @@ class Run {
         }
     }
 
+    /// Makes what --object describes.
+    Result<void> make_objects() const;
+
     bool wants_help = false;
 
   private:

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "rhea/block/driver.h"
+#include "rhea/block/secret.h"
 #include "rhea/util/option_list.h"
 #include "tools/nbd/listener.h"
 
@@ -52,13 +53,14 @@ Offers a disk image over NBD.
       --discard=MODE         ignore, unmap
       --detect-zeroes=MODE   off, on, unmap
       --image-opts           FILE is options of a block node
+      --object OBJECT        secret,id=ID,file=NAME: a passphrase, which encrypt.key-secret=ID names
       --fork                 go on in the background once clients can connect
       --pid-file=PATH        write the process number there
   -h, --help                 print this text
   -V, --version              print the version
 )";
 
-enum LongOnly : int { kCache = 1000, kAio, kDiscard, kDetectZeroes, kImageOpts, kFork, kPidFile, kRefused };
+enum LongOnly : int { kCache = 1000, kAio, kDiscard, kDetectZeroes, kImageOpts, kObject, kFork, kPidFile, kRefused };
 
 constexpr option kOptions[] = {
     {"socket", required_argument, nullptr, 'k'},     {"port", required_argument, nullptr, 'p'},
@@ -70,7 +72,7 @@ constexpr option kOptions[] = {
     {"cache", required_argument, nullptr, kCache},   {"aio", required_argument, nullptr, kAio},
     {"discard", required_argument, nullptr, kDiscard},
     {"detect-zeroes", required_argument, nullptr, kDetectZeroes},
-    {"image-opts", no_argument, nullptr, kImageOpts}, {"fork", no_argument, nullptr, kFork},
+    {"image-opts", no_argument, nullptr, kImageOpts}, {"object", required_argument, nullptr, kObject}, {"fork", no_argument, nullptr, kFork},
     {"pid-file", required_argument, nullptr, kPidFile}, {"verbose", no_argument, nullptr, kRefused},
     {"help", no_argument, nullptr, 'h'},             {"version", no_argument, nullptr, 'V'},
     {"connect", required_argument, nullptr, 'c'},    {"disconnect", no_argument, nullptr, 'd'},
@@ -94,6 +96,11 @@ Result<void> take(Settings& settings, int found, std::string value, std::string_
         case kDiscard: settings.discard = value; return {};
         case kDetectZeroes: settings.detect_zeroes = value; return {};
         case kImageOpts: settings.image_opts = true; return {};
+        case kObject:
+            if (auto done = block::add_secret_object(value); !done) {
+                return fail(done.error().within("--object"));
+            }
+            return {};
         case kFork: settings.fork = true; return {};
         case kPidFile: settings.pid_file = value; return {};
         case 'x':

@@ -2,6 +2,7 @@
 #include <random>
 
 #include "block/qcow2/format.h"
+#include "rhea/block/secret.h"
 #include "tests/fuzz/block/qcow2_input.h"
 #include "tests/unit/block/qcow2/fixture.h"
 
@@ -13,9 +14,12 @@ protected:
     /// Small images that have something of everything.
     Bytes seed_image(const std::string &options, bool snapshot) {
         auto file = make(2 << 20, options);
-        auto node = open(file);
+        const bool encrypted = options.starts_with("encrypt");
+        OpenOptions open_options = default_open_options(parse_header(file->bytes, "fuzz").value());
+        open_options.key_secret = encrypted ? "fuzz" : "";
+        auto node = open(file, {}, &open_options);
         write(*node, 0, pattern(100000, 1));
-        if (node->cluster_size() <= 65536)
+        if (node->cluster_size() <= 65536 && !encrypted)
             write(*node, 1 << 20, Bytes(65536, 7), kCompressed);
         if (node->image().header.version > 2)
             expect_ok(run(node->write_zeroes(1500000, 70000)));
@@ -46,6 +50,8 @@ void mutate(Bytes &image, std::mt19937_64 &random) {
     follow(l1);
     follow(table);
     places.push_back(load_be<std::uint64_t>(&image[64]));
+    if (const auto header = parse_header(image, "fuzz"); header && header->encryption)
+        places.push_back(header->encryption->offset);
     const unsigned changes = static_cast<unsigned>(random() % 4 + 1);
     for (unsigned i = 0; i < changes; ++i) {
         const std::uint64_t base = places[random() % places.size()];
@@ -63,7 +69,10 @@ void mutate(Bytes &image, std::mt19937_64 &random) {
 }
 
 TEST_F(Qcow2Fuzz, DamagedImagesAreErrors) {
-    const std::vector<Bytes> seeds{seed_image("", true), seed_image("cluster_size=512", false), seed_image("extended_l2=on,cluster_size=16k", true),
+    expect_ok(add_secret(NodeOptions::from_text("id=fuzz,data=fuzz").value()));
+    const std::vector<Bytes> seeds{seed_image("encrypt.format=luks,encrypt.key-secret=fuzz,encrypt.iter-time=1", true),
+                                   seed_image("", true), seed_image("cluster_size=512", false),
+                                   seed_image("extended_l2=on,cluster_size=16k", true),
                                    seed_image("compat=0.10,cluster_size=4k", true), seed_image("refcount_bits=64,cluster_size=1k", true),
                                    seed_image("lazy_refcounts=on,compression_type=zstd", false)};
     const std::uint64_t steps = number("RHEA_FUZZ_STEPS", 400), seed = number("RHEA_FUZZ_SEED", 1);

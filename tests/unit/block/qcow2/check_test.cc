@@ -225,7 +225,7 @@ TEST_F(Qcow2Check, CreateRefusesWhatCannotBe) {
         {"cluster_size=1000", "power of two"}, {"cluster_size=4M", "512 to 2M"},     {"refcount_bits=3", "refcount_bits"},
         {"compat=0.11", "compat="},            {"compat=0.10,refcount_bits=8", "1.1"}, {"compat=0.10,lazy_refcounts=on", "1.1"},
         {"extended_l2=on,cluster_size=4k", "16k"}, {"compression_type=lz4", "zlib or zstd"}, {"data_file_raw=on", "data_file="},
-        {"encryption=on", "encrypted"},        {"encrypt.format=luks", "encrypted"},  {"preallocation=half", "preallocation="},
+        {"encryption=on", "encrypted"},        {"encrypt.format=luks", "key-secret"},  {"preallocation=half", "preallocation="},
         {"backing_file=x,preallocation=full", "extended_l2"}, {"custer_size=64k", "cluster_size"},
     };
     for (const auto &[options, word] : cases) {
