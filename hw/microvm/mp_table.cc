@@ -15,8 +15,8 @@ enum InterruptType : unsigned { kVectored = 0, kNmi = 1, kExtInt = 3 };
 class Table {
 public:
     Table &put(std::uint64_t value, unsigned size) {
-        for (unsigned i = 0; i < size; ++i)
-            bytes_.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
+        for (unsigned i = 0; i < size; ++i, value >>= 8)
+            bytes_.push_back(static_cast<std::uint8_t>(value));
         return *this;
     }
     Table &text(std::string_view text) {

@@ -1,6 +1,7 @@
 // Accesses off one base share a TLB check: what comes out, where they cross a page, and what ends the sharing.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <functional>
 
 #include "jit.h"
@@ -30,9 +31,20 @@ class SharedCheck : public testing::Test {
         return jit_.compile(block);
     }
     std::uint64_t& r(unsigned n) { return machine_.state().r[n]; }
-    std::uint64_t& at(std::uint64_t address) {
-        return *reinterpret_cast<std::uint64_t*>(machine_.ram(address));
-    }
+    /// A quadword of the machine's memory, aligned or not.
+    struct Place {
+        std::uint8_t* host;
+        operator std::uint64_t() const {
+            std::uint64_t value;
+            std::memcpy(&value, host, sizeof value);
+            return value;
+        }
+        std::uint64_t operator=(std::uint64_t value) {
+            std::memcpy(host, &value, sizeof value);
+            return value;
+        }
+    };
+    Place at(std::uint64_t address) { return {machine_.ram(address)}; }
     static unsigned count(const std::string& text, std::string_view what) {
         unsigned n = 0;
         for (std::size_t i = text.find(what); i != std::string::npos; i = text.find(what, i + 1))
