@@ -91,7 +91,7 @@ std::uint64_t helper_rep_cmps(CpuState* state, std::uint64_t a, std::uint64_t, s
         const As as = cpu.as_current();
         while (const std::uint64_t wanted = count.left()) {
             Fault fault;
-            if (!check_pair(cpu, left, right, false, fault)) {
+            if (!left.check(false, fault) || !right.check(false, fault)) {
                 raise(*state, fault);
                 return 0;
             }

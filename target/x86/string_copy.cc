@@ -75,7 +75,7 @@ std::uint64_t helper_rep_movs(CpuState* state, std::uint64_t a, std::uint64_t, s
         const As as = cpu.as_current();
         while (const std::uint64_t left = count.left()) {
             Fault fault;
-            if (!check_pair(cpu, from, to, true, fault)) {
+            if (!check_movs(cpu, from, to, fault)) {
                 raise(*state, fault);
                 return 0;
             }

@@ -101,13 +101,14 @@ class StringCursor {
     bool checked_;
 };
 
-/// The operands of MOVS and CMPS as the CPU looks at them: the first one is read before the second is checked.
-inline bool check_pair(Cpu& cpu, const StringCursor& first, const StringCursor& second, bool write, Fault& fault) {
-    if (!first.check(false, fault))
+/// The operands of MOVS as CPUs look at them: the source is read before the destination is checked. (Those of CMPS are both checked
+/// before either is read.)
+inline bool check_movs(Cpu& cpu, const StringCursor& from, const StringCursor& to, Fault& fault) {
+    if (!from.check(false, fault))
         return false;
-    if (second.check(write, fault))
+    if (to.check(true, fault))
         return true;
-    for (const std::uint64_t address : {first.linear(), first.last_byte()}) {
+    for (const std::uint64_t address : {from.linear(), from.last_byte()}) {
         LinearTarget target;
         Fault earlier;
         if (!try_resolve(cpu, address, tcg::Access::kRead, cpu.as_current(), target, earlier)) {
