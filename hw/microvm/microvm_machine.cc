@@ -3,8 +3,8 @@
 #include "hw/acpi/generic_events.h"
 #include "hw/acpi/microvm_tables.h"
 #include "hw/microvm/mp_table.h"
+#include "hw/virtio/types.h"
 #include "hw/virtio/virtio_mmio.h"
-#include "rhea/block/io_context.h"
 #include "rhea/util/option_list.h"
 
 #include <array>
@@ -98,10 +98,7 @@ void MicrovmMachine::build_transports() {
         auto &transport = add_device<virtio::VirtioMmio>(
             fmt::format("virtio-mmio/{:x}", address),
             virtio::VirtioMmio::Ports{.memory = memory(), .irq = second_io_apic_ ? second_io_apic_->pin(number) : router_->isa(gsi),
-                                      .post = [context = config().main_context](std::function<void()> function) {
-                                          if (context)
-                                              context->post(std::move(function));
-                                      }},
+                                      .post = virtio::post_to_main(config())},
             number);
         memory_root().add(address, transport.region(), 1);
         add_bus(transport);

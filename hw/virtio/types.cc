@@ -14,10 +14,7 @@ constexpr std::uint32_t kStorageScsi = 0x010000; ///< class code of both disks a
 constexpr std::uint16_t kLegacyBlock = 0x1001, kLegacyScsi = 0x1004;
 
 VirtioPci::Spaces spaces(core::Machine &machine) {
-    return {.memory = machine.memory(), .io = machine.io(), .post = [context = machine.config().main_context](std::function<void()> function) {
-                if (context)
-                    context->post(std::move(function));
-            }};
+    return {.memory = machine.memory(), .io = machine.io(), .post = post_to_main(machine.config())};
 }
 
 template <VirtioPci::Kind kind> std::unique_ptr<core::Device> make_block(core::Machine &machine) {
@@ -63,6 +60,13 @@ constexpr core::DeviceType kTypes[] = {
 };
 
 } // namespace
+
+std::function<void(std::function<void()>)> post_to_main(const core::MachineConfig &config) {
+    return [context = config.main_context](std::function<void()> function) {
+        if (context)
+            context->post(std::move(function));
+    };
+}
 
 std::span<const core::DeviceType> device_types() { return kTypes; }
 

@@ -281,6 +281,15 @@ private:
     Mem check_member(const MemoryAccess &access, bool write, unsigned mem_flags, std::size_t cold);
     Mem check_again(const MemoryAccess &access, bool write, unsigned mem_flags, Label &slow);
     void keep_without_addend(const MemoryAccess &access, const LiveAddends &live);
+    /// The access by check_again(), and back; falls through where that fails.
+    template <class Access>
+    void try_again(const MemoryAccess &access, bool write, unsigned mem_flags, const LiveAddends &live, Cold &self, Access &&do_access) {
+        Label miss;
+        do_access(check_again(access, write, mem_flags, miss));
+        keep_without_addend(access, live);
+        a().jmp(self.back);
+        a().bind(miss);
+    }
     void put_address(const SlowAccess &slow);
     void emit_atomic(ValueId i);
     void emit_compare_exchange(ValueId i);

@@ -159,13 +159,8 @@ void BlockCompiler::emit_ld(ValueId i) {
         bind_xmm(v, d);
         set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
             c.a().bind(self.entry);
-            if (again) {
-                Label miss;
-                fetch(c, c.check_again(access, write, mem_flags, miss));
-                c.keep_without_addend(access, addends);
-                c.a().jmp(self.back);
-                c.a().bind(miss);
-            }
+            if (again)
+                c.try_again(access, write, mem_flags, addends, self, [&](const Mem &from) { fetch(c, from); });
             c.put_address(slow);
             c.a().call(slow.thunk);
             c.record(plan);
@@ -203,13 +198,8 @@ void BlockCompiler::emit_ld(ValueId i) {
     finish(i, d);
     set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
-        if (again) {
-            Label miss;
-            fetch(c.a(), c.check_again(access, write, mem_flags, miss));
-            c.keep_without_addend(access, addends);
-            c.a().jmp(self.back);
-            c.a().bind(miss);
-        }
+        if (again)
+            c.try_again(access, write, mem_flags, addends, self, [&](const Mem &from) { fetch(c.a(), from); });
         c.put_address(slow);
         c.a().call(slow.thunk);
         c.record(plan);
@@ -266,13 +256,8 @@ void BlockCompiler::emit_st(ValueId i) {
     const unsigned mem_flags = store.aux;
     set_cold(cold, [=, reload = x87_reload(), addends = live_addends()](BlockCompiler &c, Cold &self) {
         c.a().bind(self.entry);
-        if (again) {
-            Label miss;
-            put(c, c.check_again(access, true, mem_flags, miss));
-            c.keep_without_addend(access, addends);
-            c.a().jmp(self.back);
-            c.a().bind(miss);
-        }
+        if (again)
+            c.try_again(access, true, mem_flags, addends, self, [&](const Mem &to) { put(c, to); });
         c.put_address(slow);
         const std::int32_t data = c.layout_.spill(kDataSpill);
         if (vector)

@@ -1,6 +1,7 @@
 // Upper halves of 256-bit registers that stay beside the lower ones: v1 lies behind v0, which is pinned.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -51,6 +52,10 @@ class UpperHalf : public testing::Test {
     void expect(std::uint64_t factor) {
         for (unsigned n = 0; n < 4; ++n)
             EXPECT_EQ(v(n), (n + 1) * factor) << n;
+    }
+    void expect_lanes(const std::array<std::uint64_t, 4>& expected) {
+        for (unsigned n = 0; n < 4; ++n)
+            EXPECT_EQ(v(n), expected[n]) << n;
     }
     static unsigned count(const std::string& text, std::string_view what) {
         unsigned n = 0;
@@ -114,10 +119,7 @@ TEST_F(UpperHalf, StaysWhenOnlyTheLowerHalfIsWritten) {
     ASSERT_TRUE(tb);
     fill();
     EXPECT_EQ(jit_.run(machine_, *tb), CodeExit::kChain);
-    EXPECT_EQ(v(0), 4u);
-    EXPECT_EQ(v(1), 8u);
-    EXPECT_EQ(v(2), 6u);
-    EXPECT_EQ(v(3), 8u);
+    expect_lanes({4, 8, 6, 8});
 }
 
 /// As VEXTRACTF128 xmm, ymm, 1 of one register.
@@ -133,10 +135,7 @@ TEST_F(UpperHalf, BecomesTheLowerOneOfItsOwnRegister) {
     fill();
     r(2) = kRam;
     EXPECT_EQ(jit_.run(machine_, *tb), CodeExit::kChain);
-    EXPECT_EQ(v(0), 6u);
-    EXPECT_EQ(v(1), 8u);
-    EXPECT_EQ(v(2), 0u);
-    EXPECT_EQ(v(3), 0u);
+    expect_lanes({6, 8, 0, 0});
 }
 
 TEST_F(UpperHalf, AHelperFindsItInMemoryAndKeepsNone) {
@@ -148,10 +147,7 @@ TEST_F(UpperHalf, AHelperFindsItInMemoryAndKeepsNone) {
     ASSERT_TRUE(tb);
     fill();
     EXPECT_EQ(jit_.run(machine_, *tb), CodeExit::kChain);
-    EXPECT_EQ(v(0), 2 * ~2ull);
-    EXPECT_EQ(v(1), 2 * ~4ull);
-    EXPECT_EQ(v(2), 12u);
-    EXPECT_EQ(v(3), 16u);
+    expect_lanes({2 * ~2ull, 2 * ~4ull, 12, 16});
 }
 
 TEST_F(UpperHalf, AHotLoopCarriesItInTheRegister) {
