@@ -148,13 +148,16 @@ Task<std::int64_t> IoContext::pwritev(int fd, const IoVector &from, std::uint64_
 }
 
 Task<std::int64_t> IoContext::fdatasync(int fd) {
+    const auto sync = [fd] { return ::fdatasync(fd) == 0 ? std::int64_t{0} : std::int64_t{-errno}; };
+    if (may_block_)
+        co_return sync();
     if (Ring *ring = impl_->ring())
         if (io_uring_sqe *entry = ring->next_entry()) {
             io_uring_prep_fsync(entry, fd, IORING_FSYNC_DATASYNC);
             RingAwaiter job(*ring, *entry);
             co_return co_await job;
         }
-    PoolAwaiter job(*impl_, [fd] { return ::fdatasync(fd) == 0 ? std::int64_t{0} : std::int64_t{-errno}; });
+    PoolAwaiter job(*impl_, sync);
     co_return co_await job;
 }
 

@@ -10,6 +10,8 @@
 #include <array>
 #include <cerrno>
 
+#include "block/core/file_transfer.h"
+
 namespace rhea::block {
 namespace {
 
@@ -58,6 +60,8 @@ Task<Result<void>> FileNode::write(std::uint64_t offset, const IoVector &from, u
     std::int64_t done;
     if (direct_)
         done = co_await direct_->write(context(), from, offset, fua, in_pool_);
+    else if (context().may_block() && !in_pool_)
+        done = write_fully(fd_, from.pieces(), offset, fua);
     else
         done = co_await context().pwritev(fd_, from, offset, fua, in_pool_ || from.size() >= kCopiedByPool);
     if (done < 0)

@@ -127,6 +127,7 @@ Task<Result<void>> create(CreateRequest request) {
     auto node = co_await opening;
     if (!node)
         co_return util::fail(node.error());
+    (*node)->image().file.hold_flushes(true); // until the size is written
     done = co_await (*node)->truncate(size, options->preallocation);
     auto closed = co_await (*node)->close();
     co_return done ? closed : done;

@@ -44,6 +44,8 @@ Task<Result<void>> HostFile::write(std::uint64_t offset, std::span<const std::ui
 }
 
 Task<Result<void>> HostFile::flush() {
+    if (flushes_held_)
+        co_return Result<void>{};
     auto done = co_await node_->flush();
     if (!done)
         co_return util::fail(util::Error("{}: cannot flush: {}", filename_, done.error().message()).with_code(done.error().code()));

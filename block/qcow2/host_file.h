@@ -23,10 +23,13 @@ public:
     Task<Result<void>> read(std::uint64_t offset, std::span<std::uint8_t> to, const char *what);
     Task<Result<void>> write(std::uint64_t offset, std::span<const std::uint8_t> from, const char *what);
     Task<Result<void>> flush();
+    /// An image that is being made holds nothing that a crash could harm: while flushes are held they cost nothing.
+    void hold_flushes(bool held) { flushes_held_ = held; }
 
 private:
     std::shared_ptr<BlockNode> node_;
     std::string filename_;
+    bool flushes_held_ = false;
 };
 
 /// Reads from a node of any length: what lies behind its end is zero.

@@ -65,6 +65,7 @@ Task<Result<void>> Qcow2Node::grow(std::uint64_t new_length, Preallocation preal
         if (!done)
             co_return done;
     }
+    image.file.hold_flushes(false);      // create() had them held
     auto done = co_await image.commit(); // a crash until here leaves the old size
     if (!done)
         co_return done;

@@ -111,6 +111,7 @@ Result<void> Run::make_objects() const {
 block::IoContext& Run::context() {
     if (!context_) {
         context_ = std::make_unique<block::IoContext>();
+        context_->set_may_block(true);
     }
     return *context_;
 }

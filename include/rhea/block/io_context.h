@@ -44,6 +44,11 @@ public:
     /// Is the calling thread this context's?
     bool in_thread() const;
 
+    /// May this thread wait for the host's files? Cached writes and flushes then happen in it, while other threads read ahead: that
+    /// saves two changes of threads a write. For a tool that does one thing; off for who serves several (a guest, NBD clients).
+    void set_may_block(bool may) { may_block_ = may; }
+    bool may_block() const { return may_block_; }
+
     /// Starts `task`; it runs until its first suspension now. This context's thread.
     void spawn(Task<void> task);
     /// Runs the context until `task` is done and returns what it yields. This context's thread, outside coroutines.
@@ -100,6 +105,7 @@ private:
     void begin_batch();
     void end_batch();
     std::shared_ptr<Impl> impl_;
+    bool may_block_ = false;
 };
 
 template <typename T> T IoContext::run(Task<T> task) {

@@ -26,6 +26,23 @@ protected:
     }
 };
 
+TEST_P(FileTest, AThreadThatMayBlockWritesByItself) {
+    make_file("f", {});
+    auto node = open_file("f");
+    ASSERT_TRUE(node);
+    context_.set_may_block(true);
+    const std::vector<std::uint8_t> bytes = pattern(1 << 20);
+    bool done = false;
+    context_.spawn([](BlockNode &to, const std::vector<std::uint8_t> &from, bool &finished) -> Task<void> {
+        const IoVector all(const_cast<std::uint8_t *>(from.data()), from.size());
+        auto wrote = co_await to.write(0, all, kNoFlags);
+        auto flushed = co_await to.flush();
+        finished = wrote && flushed;
+    }(*node, bytes, done));
+    EXPECT_TRUE(done) << "nothing waits for another thread";
+    EXPECT_EQ(file_bytes("f"), bytes);
+}
+
 TEST_P(FileTest, ReadsBehindTheEndAreZeroesAndWritesGrowTheFile) {
     make_file("f", pattern(1000));
     auto node = open_file("f");

@@ -137,5 +137,30 @@ INSTANTIATE_TEST_SUITE_P(Setups, Qcow2Crash,
                                            Variant{"narrow_counts", "refcount_bits=1,cluster_size=4k", true, 1 << 20}),
                          [](const auto &info) { return std::string(info.param.name); });
 
+TEST_F(Qcow2Test, ACrashWhileAPreallocatedImageIsMadeLeavesNoImageOrAnEmptyOneOrAll) {
+    const std::uint64_t size = 4 << 20;
+    const std::string options = "cluster_size=512,preallocation=metadata"; // its refcount table moves twice
+    auto whole = memory();
+    expect_ok(try_create(whole, size, options));
+    const std::size_t requests = whole->log.size();
+    EXPECT_LT(whole->count(MemoryBlockNode::Kind::kFlush), 10u) << "an image that is being made needs no order of writes";
+    for (std::size_t stop = 0; stop <= requests; stop += stop + 40 < requests ? 23 : 1) {
+        auto file = memory();
+        file->fault = [stop](std::size_t number, const MemoryBlockNode::Logged &) { return number >= stop ? EIO : 0; };
+        (void)try_create(file, size, options);
+        for (std::uint64_t seed = 0; seed < 4; ++seed) {
+            SCOPED_TRACE(fmt::format("stopped at request {} of {}, seed {}", stop, requests, seed));
+            auto left = memory(file->after_crash(seed));
+            const auto header = parse_header(left->bytes, "x");
+            if (!header || header->size == 0)
+                continue;
+            ASSERT_EQ(header->size, size);
+            auto image = open(left);
+            ASSERT_TRUE(image);
+            expect_clean(*image);
+        }
+    }
+}
+
 } // namespace
 } // namespace rhea::block::qcow2
