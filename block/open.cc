@@ -70,8 +70,9 @@ void inherit(NodeOptions &child, const Generic &parent) {
     child.set_default("discard", parent.settings.unmap ? "unmap" : "ignore");
 }
 
-OpenFlags flags_of_child(const OpenFlags &flags) {
+OpenFlags flags_of_file(const OpenFlags &flags) {
     OpenFlags child = flags;
+    child.option_prefix += "file.";
     child.no_backing = child.check = child.for_resize = false;
     return child;
 }
@@ -127,7 +128,7 @@ Task<Result<NodePtr>> open_file_child(IoContext &context, std::string filename, 
         child.set("driver", std::string((*protocol)->name));
     }
     inherit(child, generic);
-    auto opening = open_image(context, "", std::move(child), flags_of_child(generic.flags));
+    auto opening = open_image(context, "", std::move(child), flags_of_file(generic.flags));
     co_return co_await opening;
 }
 
@@ -249,10 +250,11 @@ Task<Result<NodePtr>> open_backing(OpenRequest &request, std::string name, std::
     OpenFlags flags = request.flags;
     flags.read_only = !options.has("read-only"); // backing.read-only=off: to commit into it
     flags.check = flags.for_resize = false;
+    flags.option_prefix += "backing.";
     auto opening = request.open_child(std::move(options), flags);
     auto node = co_await opening;
     if (!node)
-        co_return fail(node.error().within(fmt::format("backing file of '{}'", request.filename)));
+        co_return fail(node.error().within(fmt::format("backing file of '{}'", request.filename)).with_code(node.error().code()));
     co_return node;
 }
 

@@ -61,6 +61,8 @@ struct OpenedLuks {
     LuksHeader header;
     std::shared_ptr<const AesXts> cipher; ///< null: no secret was named
 };
+/// The image `filename` is encrypted, and nobody gave `option`.
+util::Error missing_secret(std::string_view filename, std::string_view option);
 /// Reads the header of an area of `area` bytes at `at`, and unlocks it with the passphrase of `secret` (empty: not).
 Task<Result<OpenedLuks>> open_luks(BlockNode &file, std::uint64_t at, std::uint64_t area, std::string secret, std::string filename);
 

@@ -126,6 +126,11 @@ Task<Result<SecretBytes>> unlock_luks(BlockNode &file, std::uint64_t at, LuksHea
     co_return util::fail(util::Error("{}: no key slot of the LUKS header opens with this passphrase", filename).with_code(EACCES));
 }
 
+util::Error missing_secret(std::string_view filename, std::string_view option) {
+    return util::Error("{}: the image is encrypted, and {}=ID is missing; the object secret,id=ID,file=… has the passphrase (rhea-img takes both by "
+                       "--object and --image-opts)", filename, option).with_code(EACCES);
+}
+
 Task<Result<OpenedLuks>> open_luks(BlockNode &file, std::uint64_t at, std::uint64_t area, std::string secret, std::string filename) {
     std::vector<std::uint8_t> bytes(std::min<std::uint64_t>(area, kLuksHeaderBytes));
     const IoVector memory(bytes);

@@ -60,6 +60,7 @@ Task<Result<NodePtr>> open_data_file(OpenRequest &request, const Header &header)
     }
     OpenFlags flags = request.flags;
     flags.check = flags.for_resize = flags.no_backing = false;
+    flags.option_prefix += "data-file.";
     auto opening = request.open_child(std::move(options), flags);
     auto node = co_await opening;
     if (!node)
@@ -118,8 +119,9 @@ Task<Result<NodePtr>> open(OpenRequest request) {
     if (!options)
         co_return util::fail(options.error());
     if (header->encryption && options->key_secret.empty() && !request.flags.no_io)
-        co_return util::fail(util::Error("{}: the image is encrypted, and encrypt.key-secret= is missing; it names an object that has the "
-                                         "passphrase: secret,id=…,file=…", request.filename).with_code(EACCES));
+        co_return util::fail(crypto::missing_secret(request.filename, request.flags.option_prefix + "encrypt.key-secret"));
+    if (request.flags.no_io)
+        options->key_secret.clear(); // metadata is in the clear
     auto image = std::make_unique<Image>(std::move(file), *header, *options);
     image->writable = !request.flags.read_only && !request.file->read_only();
     auto done = co_await load_tables(*image);

@@ -24,19 +24,6 @@ block::BlockNode* find_layer(Run& run, block::BlockNode& top, const std::string&
     return nullptr;
 }
 
-/// The file behind a layer, to be opened for writing.
-Result<ImageSpec> spec_of(Run& run, block::BlockNode& layer) {
-    auto asking = layer.info();
-    auto info = run.context().run(std::move(asking));
-    if (!info) {
-        return fail(info.error());
-    }
-    ImageSpec spec;
-    spec.name = info->filename;
-    spec.format = info->format;
-    return spec;
-}
-
 }  // namespace
 
 Result<int> run_commit(Run& run) {
@@ -51,10 +38,9 @@ Result<int> run_commit(Run& run) {
     if (!spec) {
         return fail(spec.error());
     }
-    std::optional<ImageSpec> base_spec;
     std::size_t layers = 0;
     {
-        // A first look, so that the base can then be opened for writing without another opener of it.
+        // A first look, so that the base can then be opened for writing.
         ImageSpec looking = *spec;
         looking.flags.read_only = true;
         auto image = Image::open(run, looking);
@@ -66,7 +52,8 @@ Result<int> run_commit(Run& run) {
             return fail("'{}' has no backing file to commit to", spec->name);
         }
         if (const auto name = run.value("b")) {
-            base = find_layer(run, image->node(), spec->name, *name);
+            const auto filename = image->filename();
+            base = filename ? find_layer(run, image->node(), *filename, *name) : nullptr;
             if (!base) {
                 return fail("'{}' is not in the backing chain of '{}'; 'rhea-img info --backing-chain' shows it", *name,
                             spec->name);
@@ -75,12 +62,13 @@ Result<int> run_commit(Run& run) {
         for (block::BlockNode* layer = &image->node(); layer != base; layer = layer->backing()) {
             ++layers;
         }
-        auto found = spec_of(run, *base);
-        if (!found) {
-            return fail(found.error());
-        }
-        base_spec = *found;
     }
+    // As a part of the chain, so that the options that open the chain open it, and nobody else has it open.
+    std::string writable;
+    for (std::size_t i = 0; i < layers; ++i) {
+        writable += "backing.";
+    }
+    spec->options.set(writable + "read-only", "off");
     auto image = Image::open(run, *spec);
     if (!image) {
         return fail(image.error());
@@ -89,23 +77,16 @@ Result<int> run_commit(Run& run) {
     for (std::size_t i = 0; i < layers; ++i) {
         stop_at = stop_at->backing();
     }
-    // The chain holds the base open for reading already; what it reads there is not copied.
-    base_spec->flags.no_lock = true;
-    base_spec->flags.no_backing = false;
-    base_spec->cache = spec->cache;
-    auto base = Image::open(run, *base_spec);
-    if (!base) {
-        return fail(base.error().within("the backing file"));
-    }
-    if (base->length() < image->length()) {
-        auto growing = base->node().truncate(image->length());
+    Image base = Image::of_layer(run, *stop_at, spec->cache);
+    if (base.length() < image->length()) {
+        auto growing = base.node().truncate(image->length());
         if (auto done = run.context().run(std::move(growing)); !done) {
-            return fail(done.error().within(fmt::format("making '{}' as large as its overlay", base_spec->name)));
+            return fail(done.error().within("making the backing file as large as its overlay"));
         }
     }
     CopyPlan plan;
     plan.sources = {&*image};
-    plan.target = &*base;
+    plan.target = &base;
     plan.length = image->length();
     plan.rate = *rate;
     plan.skip_unallocated = true;
@@ -119,7 +100,7 @@ Result<int> run_commit(Run& run) {
             return fail(done.error());
         }
     }
-    if (auto done = base->close(); !done) {
+    if (auto done = base.close(); !done) {
         return fail(done.error());
     }
     // Only when the base has everything on stable storage may the overlay forget it. A base further down keeps what lies

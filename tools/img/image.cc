@@ -36,12 +36,15 @@ Task<Result<void>> close_chain(std::shared_ptr<BlockNode> node) {
 
 }  // namespace
 
-Image::Image(block::IoContext& context, std::shared_ptr<BlockNode> node)
+Image::Image(block::IoContext& context, std::shared_ptr<BlockNode> node, std::string_view cache)
     : context_(&context),
       format_(node->driver()),
       node_(std::move(node)),
       disk_(std::make_unique<block::BlockBackend>("image", context)) {
     disk_->set_node(node_);
+    if (cache == "writethrough" || cache == "directsync") {
+        disk_->set_write_cache(false);
+    }
 }
 
 Image::~Image() {
@@ -57,6 +60,9 @@ Result<Image> Image::open(Run& run, const ImageSpec& spec) {
         auto parsed = block::NodeOptions::from_text(spec.name);
         if (!parsed) {
             return fail(parsed.error().within("--image-opts"));
+        }
+        for (const auto& [key, value] : spec.options.values()) {
+            parsed->set(key, value);
         }
         options = std::move(*parsed);
         name.clear();
@@ -75,11 +81,20 @@ Result<Image> Image::open(Run& run, const ImageSpec& spec) {
     if (!node) {
         return fail(node.error());
     }
-    Image image(run.context(), std::move(*node));
-    if (spec.cache == "writethrough" || spec.cache == "directsync") {
-        image.disk().set_write_cache(false);
+    return Image(run.context(), std::move(*node), spec.cache);
+}
+
+Image Image::of_layer(Run& run, BlockNode& layer, std::string_view cache) {
+    return Image(run.context(), layer.shared_from_this(), cache);
+}
+
+Result<std::string> Image::filename() const {
+    auto asking = node_->info();
+    auto info = context_->run(std::move(asking));
+    if (!info) {
+        return fail(info.error());
     }
-    return image;
+    return info->filename;
 }
 
 Result<void> Image::close() {

@@ -13,7 +13,7 @@ struct ImageSpec {
     std::string name;                   ///< file name, or with image_opts "driver=…,file.filename=…"
     std::optional<std::string> format;  ///< -f; none: by content
     bool image_opts = false;
-    block::NodeOptions options;         ///< more of them, without image_opts
+    block::NodeOptions options;         ///< more of them; they win
     std::string cache = "writeback";    ///< -t, -T
     block::OpenFlags flags;
 };
@@ -26,18 +26,22 @@ class Image {
     ~Image();
 
     static Result<Image> open(Run& run, const ImageSpec& spec);
+    /// A layer of an open image's backing chain, written with cache mode `cache`. It is closed before the image is.
+    static Image of_layer(Run& run, block::BlockNode& layer, std::string_view cache);
 
     block::BlockNode& node() const { return *node_; }
     std::shared_ptr<block::BlockNode> share() const { return node_; }
     block::BlockBackend& disk() const { return *disk_; }
     std::uint64_t length() const { return node_->length(); }
+    /// Of the file below, where relative names in the image's header begin.
+    Result<std::string> filename() const;
     /// The name of its driver; also after close().
     const std::string& format() const { return format_; }
     /// Writes everything back; the image is not used afterwards.
     Result<void> close();
 
   private:
-    Image(block::IoContext& context, std::shared_ptr<block::BlockNode> node);
+    Image(block::IoContext& context, std::shared_ptr<block::BlockNode> node, std::string_view cache);
 
     block::IoContext* context_;
     std::string format_;

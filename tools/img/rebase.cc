@@ -120,7 +120,11 @@ Result<int> run_rebase(Run& run) {
         std::optional<Image> fresh;
         if (!backing->empty()) {
             ImageSpec fresh_spec;
-            fresh_spec.name = block::resolve_backing(spec->name, *backing);
+            const auto filename = image->filename();
+            if (!filename) {
+                return fail(filename.error());
+            }
+            fresh_spec.name = block::resolve_backing(*filename, *backing);
             fresh_spec.format = format;
             fresh_spec.cache = run.value("T").value_or("writeback");
             fresh_spec.flags.read_only = true;

@@ -56,6 +56,8 @@ struct OpenFlags {
     unsigned depth = 0;            ///< of the chain of backing files; open_image() counts and limits it
     /// Files that are being opened above this one: a chain of backing files that comes back to one is refused.
     std::shared_ptr<const struct NameChain> above;
+    /// Where this node's options stand among those of the image that was asked for: "backing.file."; for messages.
+    std::string option_prefix = {};
     NodeNames *names = nullptr;    ///< null: nodes cannot be referred to by name
 };
 
