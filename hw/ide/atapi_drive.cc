@@ -184,8 +184,7 @@ void AtapiDrive::unit_done() {
         return abort_packet();
     if (result_.status != scsi::kGood)
         return end_packet(result_.sense.key ? result_.sense : scsi::sense::kTargetFailure);
-    // A read whose error is to be ignored has moved nothing; the host waits for its blocks all the same.
-    const std::uint64_t got = reads_blocks_ ? buffer_.size() : result_.transferred;
+    const std::uint64_t got = result_.transferred;
     if (stage_ == Stage::kOut || got == 0)
         return end_packet(scsi::sense::kNone);
     buffer_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(got, buffer_.size())));

@@ -232,7 +232,7 @@ block::Task<ScsiResult> ScsiCdrom::read_cd(const ScsiCommand &command) {
     const block::IoVector to = command.in.slice(0, length);
     auto done = co_await backend().read(range.lba * kSector, to);
     if (!done)
-        co_return failed(done.error(), true);
+        co_return failed(done.error(), true, length);
     co_return ScsiResult{.transferred = length};
 }
 

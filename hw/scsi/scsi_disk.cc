@@ -37,7 +37,7 @@ block::Task<ScsiResult> ScsiDisk::write(const ScsiCommand &command) {
     const block::IoVector from = command.out.slice(0, length);
     auto done = co_await backend().write(range.lba * block_size(), from, fua ? block::kFua : block::kNoFlags);
     if (!done)
-        co_return failed(done.error(), false);
+        co_return failed(done.error(), false, length);
     co_return ScsiResult{.transferred = length};
 }
 
@@ -62,7 +62,7 @@ block::Task<ScsiResult> ScsiDisk::write_same(const ScsiCommand &command) {
     if (std::ranges::all_of(pattern, [](std::uint8_t byte) { return byte == 0; })) {
         auto done = co_await backend().write_zeroes(start, length, unmap ? block::kMayUnmap : block::kNoFlags);
         if (!done)
-            co_return failed(done.error(), false);
+            co_return failed(done.error(), false, used);
         co_return ScsiResult{.transferred = used};
     }
     constexpr std::uint64_t kPiece = 512 << 10;
@@ -72,8 +72,10 @@ block::Task<ScsiResult> ScsiDisk::write_same(const ScsiCommand &command) {
     for (std::uint64_t at = 0; at < length; at += many.size()) {
         const block::IoVector from(many.data(), static_cast<std::size_t>(std::min<std::uint64_t>(many.size(), length - at)));
         auto done = co_await backend().write(start + at, from);
-        if (!done)
-            co_return failed(done.error(), false);
+        if (!done) {
+            if (ScsiResult bad = failed(done.error(), false); bad.keep || bad.status != kGood)
+                co_return bad;
+        }
     }
     co_return ScsiResult{.transferred = used};
 }
@@ -106,8 +108,10 @@ block::Task<ScsiResult> ScsiDisk::unmap(const ScsiCommand &command) {
         if (count == 0)
             continue;
         auto done = co_await backend().discard(lba * block_size(), count * block_size());
-        if (!done)
-            co_return failed(done.error(), false);
+        if (!done) {
+            if (ScsiResult bad = failed(done.error(), false); bad.keep || bad.status != kGood)
+                co_return bad;
+        }
     }
     co_return ScsiResult{.transferred = length};
 }

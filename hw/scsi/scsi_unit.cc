@@ -137,11 +137,11 @@ ScsiResult ScsiUnit::reply(const ScsiCommand &command, std::span<const std::uint
     return {.transferred = count};
 }
 
-ScsiResult ScsiUnit::failed(const util::Error &error, bool is_read) {
+ScsiResult ScsiUnit::failed(const util::Error &error, bool is_read, std::uint64_t length) {
     const int code = error.code() > 0 ? error.code() : EIO;
     switch (backend().error_action(is_read, code)) {
     case block::ErrorAction::kIgnore:
-        return {};
+        return {.transferred = length};
     case block::ErrorAction::kStop:
         return {.keep = true};
     default:
@@ -269,7 +269,7 @@ block::Task<ScsiResult> ScsiUnit::read(const ScsiCommand &command) {
     const block::IoVector to = command.in.slice(0, length);
     auto done = co_await backend().read(range.lba * block_size(), to);
     if (!done)
-        co_return failed(done.error(), true);
+        co_return failed(done.error(), true, length);
     co_return ScsiResult{.transferred = length};
 }
 
@@ -290,7 +290,7 @@ block::Task<ScsiResult> ScsiUnit::verify(const ScsiCommand &command) {
         const block::IoVector to(mine.data(), count);
         auto done = co_await backend().read(range.lba * block_size() + at, to);
         if (!done)
-            co_return failed(done.error(), true);
+            co_return failed(done.error(), true, length);
         command.out.copy_to(at, theirs.data(), count);
         if (!std::equal(mine.begin(), mine.begin() + static_cast<std::ptrdiff_t>(count), theirs.begin()))
             co_return check_condition(sense::kMiscompare);

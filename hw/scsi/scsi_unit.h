@@ -92,8 +92,9 @@ protected:
     virtual block::Task<ScsiResult> apply_mode_page(std::span<const std::uint8_t>) { co_return ScsiResult{}; }
 
     ScsiResult reply(const ScsiCommand &command, std::span<const std::uint8_t> bytes, std::size_t allocation) const;
-    /// The result for a request that failed: by the drive's error policy.
-    ScsiResult failed(const util::Error &error, bool is_read);
+    /// The result for a request that failed: by the drive's error policy. `length`: what the command says that it moved when the error
+    /// is to be ignored, or an initiator asks for the rest again and again.
+    ScsiResult failed(const util::Error &error, bool is_read, std::uint64_t length = 0);
     void set_tray_open(bool open);
     void set_tray_locked(bool locked);
     /// Checks the range against the medium.

@@ -121,7 +121,7 @@ def run_guest(program, material, image, seed, first, rng):
     """Boots, lets it write, kills it at a random moment behind a random number of flushes; (the last record that was told to be
     flushed, what went wrong)."""
     kernel, archive = material
-    append = f"console=ttyS0 quiet panic=-1 disk.mode=records disk.seed={seed} disk.first={first}"
+    append = f"console=ttyS0 quiet panic=-1 no_timer_check disk.mode=records disk.seed={seed} disk.first={first}"
     process = subprocess.Popen([program, "-M", "pc", "-accel", "tcg", "-cpu", "max", "-m", "128", "-display", "none", "-serial", "stdio",
                                 "-monitor", "none", "-no-reboot", "-kernel", kernel, "-initrd", archive, "-append", append,
                                 *disk_guest.drive(image, "qcow2", ",discard=unmap")],

@@ -207,11 +207,27 @@ TEST_F(DiskTest, ErrorsByPolicy) {
     EXPECT_TRUE(run(with_range(kWrite10, 0, 1), 0, Bytes(512)).keep);
     drive.backend.set_error_actions(block::ErrorAction::kIgnore, block::ErrorAction::kReport);
     drive.node->fail_request(0, EIO);
-    EXPECT_EQ(run(with_range(kRead10, 0, 1), 512).status, kGood);
+    const ScsiResult ignored = run(with_range(kRead10, 0, 1), 512);
+    EXPECT_EQ(ignored.status, kGood);
+    EXPECT_EQ(ignored.transferred, 512u) << "an initiator asks for the rest of a read again and again";
     drive.node->fail_request(0, ENOSPC);
     EXPECT_EQ(run(with_range(kWrite10, 0, 1), 0, Bytes(512)).sense, sense::kSpaceFailed);
     drive.node->set_read_only(true);
     EXPECT_EQ(run(with_range(kWrite10, 0, 1), 0, Bytes(512)).sense, sense::kWriteProtected);
+}
+
+TEST_F(DiskTest, IgnoredWritesHaveMovedAll) {
+    make();
+    drive.backend.set_error_actions(block::ErrorAction::kReport, block::ErrorAction::kIgnore);
+    drive.node->fail_request(0, EIO);
+    EXPECT_EQ(run(with_range(kWrite10, 0, 2), 0, Bytes(1024, 1)).transferred, 1024u);
+    drive.node->fail_request(0, EIO);
+    EXPECT_EQ(run(with_range(kWriteSame10, 0, 4), 0, Bytes(512)).transferred, 512u);
+    // What is written in pieces goes on behind the one that failed.
+    drive.node->fail_request(0, EIO);
+    EXPECT_EQ(run(with_range(kWriteSame10, 0, kSize / 512), 0, Bytes(512, 7)).transferred, 512u);
+    EXPECT_EQ(run(with_range(kRead10, kSize / 512 - 1, 1), 512).status, kGood);
+    EXPECT_EQ(in, Bytes(512, 7));
 }
 
 TEST_F(DiskTest, ReportLuns) {
