@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 
 namespace rhea::accel {
@@ -212,6 +213,7 @@ bool KvmIrqchip::send_msi(std::uint64_t address, std::uint32_t data) {
     message.address_lo = static_cast<std::uint32_t>(address);
     message.address_hi = static_cast<std::uint32_t>(address >> 32);
     message.data = data;
+    signalled_.fetch_add(1, std::memory_order_relaxed);
     return ::ioctl(vm_.vm_fd(), KVM_SIGNAL_MSI, &message) > 0;
 }
 
@@ -273,6 +275,12 @@ void KvmIrqchip::change_message_descriptor(int number, std::uint64_t address, st
 void KvmIrqchip::remove_message_descriptor(int number, int fd) {
     set_irqfd(fd, number, false);
     messages_.at(static_cast<std::size_t>(number)) = std::nullopt;
+}
+
+std::string KvmIrqchip::describe() const {
+    const core::MachineLockGuard lock;
+    const auto descriptors = std::ranges::count_if(messages_, [](const auto &each) { return each.has_value(); });
+    return fmt::format("messages: {} by KVM_SIGNAL_MSI, {} descriptors (KVM_IRQFD)\n", signalled_.load(std::memory_order_relaxed), descriptors);
 }
 
 void KvmIrqchip::end_of_interrupt(std::uint8_t vector) {

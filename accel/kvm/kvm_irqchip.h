@@ -5,8 +5,10 @@
 #pragma once
 #include "rhea/core/kernel_irqchip.h"
 
+#include <atomic>
 #include <linux/kvm.h>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace rhea::accel {
@@ -46,6 +48,8 @@ public:
 
     /// All chips in the kernel: the GSIs of a PC get their wires.
     void route_pc_interrupts() { (void)publish_routes(); }
+    /// `info kvm`: how messages reach the local APICs. Takes the machine lock.
+    std::string describe() const;
     /// From a vCPU's thread; takes the machine lock.
     void end_of_interrupt(std::uint8_t vector);
 
@@ -62,6 +66,7 @@ private:
     KvmVm &vm_;
     bool local_apics_only_;
     std::function<void(std::uint8_t)> eoi_handler_;
+    std::atomic<std::uint64_t> signalled_{0};          ///< messages by KVM_SIGNAL_MSI
     std::array<Route, kPins> routes_{};                ///< local_apics_only(): of the pins
     std::vector<std::optional<Route>> messages_;       ///< of descriptors; number n is GSI kPins + n
 };

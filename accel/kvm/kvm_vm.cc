@@ -190,6 +190,8 @@ std::string KvmVm::describe() const {
     std::string text = "kvm support: enabled\n";
     static constexpr const char *kIrqchips[] = {"off", "on", "split"};
     text += fmt::format("kernel irqchip: {}\nmemory slots: {} of {}\n", kIrqchips[static_cast<unsigned>(irqchip_)], slots_.size(), max_slots_);
+    if (chips_)
+        text += chips_->describe();
     for (std::size_t i = 0; i < counters_.size(); ++i) {
         const KvmCounters &counters = *counters_[i];
         text += fmt::format("vCPU {}: KVM_RUN {}, kicks {}, interrupted {}\n", i, counters.runs.load(), counters.kicks.load(), counters.interrupted.load());

@@ -32,6 +32,10 @@ INTERFACES = {
     "virtio-legacy": (["-device", "virtio-blk-pci,drive=d,disable-modern=on,vectors=0"], "vda"),
     "virtio-packed": (["-device", "virtio-blk-pci,drive=d,packed=on,num-queues=2,disable-legacy=on"], "vda"),
     "virtio-iothread": (["-object", "iothread,id=io", "-device", "virtio-blk-pci,drive=d,iothread=io"], "vda"),
+    "virtio-legacy-msix": (["-device", "virtio-blk-pci,drive=d,disable-modern=on"], "vda"),
+    "virtio-queues": (["-smp", "4", "-device", "virtio-blk-pci,drive=d,num-queues=4,queue-size=16"], "vda"),
+    "virtio-packed-iothread": (["-smp", "4", "-object", "iothread,id=io", "-device",
+                                "virtio-blk-pci,drive=d,packed=on,num-queues=4,queue-size=512,iothread=io"], "vda"),
     "none": ([], "sda"),
     "microvm-blk": (["-device", "virtio-blk-device,drive=d"], "vda"),
     "microvm-packed": (["-global", "virtio-mmio.force-legacy=off", "-device", "virtio-blk-device,drive=d,packed=on,num-queues=2"], "vda"),
@@ -40,6 +44,7 @@ INTERFACES = {
     "microvm-one-ioapic": (["-device", "virtio-blk-device,drive=d,event_idx=off"], "vda"),
     "microvm-none": ([], "vda"),
 }
+QUEUES = {"virtio-packed": 1, "virtio-queues": 4, "virtio-packed-iothread": 4}  # that the driver uses: at most one a CPU
 MACHINES = {
     "microvm-bare": "microvm,pic=off,pit=off,rtc=off",
     "microvm-one-ioapic": "microvm,ioapic2=off",
@@ -53,6 +58,7 @@ if [ ! -b /dev/DISK ]; then echo "guest: there is no disk"; exit; fi
 
 # Reads the first MiB and the last; writes the first half of the second MiB.
 PATTERN = LOAD + """
+echo "guest: queues $(ls /sys/block/DISK/mq | wc -l)"
 echo "guest: sectors $(cat /sys/block/DISK/size)"
 echo "guest: first $(dd if=/dev/DISK bs=64k count=16 2>/dev/null | md5sum)"
 echo "guest: last $(dd if=/dev/DISK bs=64k skip=BLOCKS count=16 2>/dev/null | md5sum)"
@@ -69,6 +75,7 @@ cd /mnt && md5sum file* >/tmp/sums && cd / && sync && umount /mnt && echo "guest
 echo 3 >/proc/sys/vm/drop_caches
 mount -t ext4 /dev/DISK /mnt && cd /mnt && md5sum -c /tmp/sums >/tmp/result 2>&1; grep -vc ': OK$' /tmp/result
 echo "guest: verified $(grep -c ': OK$' /tmp/result)"
+cp file1 kept; echo "guest: kept $(md5sum <kept)"
 rm -f file*; cd /; sync; fstrim /mnt && echo "guest: trimmed"
 umount /mnt && sync
 """
@@ -96,6 +103,7 @@ class Bench:
     def __init__(self, emulator, interface, options, folder):
         self.emulator, self.options, self.folder = emulator, options, folder
         self.devices, self.disk = INTERFACES[interface]
+        self.queues = QUEUES.get(interface, "\\d+")
         self.cloud = interface.startswith("microvm")
         self.machine = MACHINES.get(interface, "microvm" if self.cloud else "pc")
         # Without a PM timer a kernel has but the 8254 to measure its TSC with, which fails on a busy host.
@@ -134,6 +142,7 @@ def pattern(bench):
         file.write(content)
     blocks = (size - MIB) // 65536
     with bench.guest(PATTERN.replace("BLOCKS", str(blocks)), SECONDS) as guest:
+        guest.expect(f"guest: queues {bench.queues}\n", SECONDS)
         guest.expect(f"guest: sectors {size // 512}\n", SECONDS)
         guest.expect("guest: first " + hashlib.md5(content[:MIB]).hexdigest(), SECONDS)
         guest.expect("guest: last " + hashlib.md5(content[blocks * 65536:blocks * 65536 + MIB]).hexdigest(), SECONDS)
@@ -178,6 +187,7 @@ def ext4(bench):
         guest.expect("guest: wrote 100 files", FULL_SECONDS)
         before = os.stat(bench.image).st_blocks * 512
         guest.expect("guest: verified 100\n", FULL_SECONDS)
+        kept = guest.expect("guest: kept (\\w+)", FULL_SECONDS).group(1)
         guest.expect("guest: trimmed", FULL_SECONDS)
         guest.expect_status(0, FULL_SECONDS)
     after = os.stat(bench.image).st_blocks * 512
@@ -187,6 +197,13 @@ def ext4(bench):
     if after > before // 4:
         raise Failure("the discard did not make the image smaller")
     check_file_system(bench.image)
+    if hashlib.md5(host_reads(bench.image, "/kept")).hexdigest() != kept:
+        raise Failure("the host reads another file than the guest has left")
+
+
+def host_reads(image, path):
+    """The bytes of a file in an ext4 image."""
+    return subprocess.run(["debugfs", "-R", f"cat {path}", image], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
 
 
 def check_file_system(image):
@@ -216,8 +233,7 @@ def root(bench):
         guest.expect("guest: clean", SECONDS)
         guest.expect_status(0, SECONDS)
     check_file_system(bench.image)
-    read = subprocess.run(["debugfs", "-R", "cat /root/written", bench.image], stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    read = host_reads(bench.image, "/root/written").decode("utf-8", "replace")
     if read != "from-the-guest\n":
         raise Failure(f"the guest's file in the image says {read!r}")
 

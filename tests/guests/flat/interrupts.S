@@ -10,18 +10,7 @@
     .set HANDLED, 10
     .set IOREGSEL, 0xfec00000
     .set IOWIN, 0xfec00010
-    .set APIC, 0xfee00000
 
-    .macro out port, value
-    movb $\value, %al
-    movw $\port, %dx
-    outb %al, %dx
-    .endm
-    .macro apic_write offset, value
-    movl $(APIC + \offset), %edi
-    movl $\value, %eax
-    movl %eax, (%edi)
-    .endm
     .macro ioapic_write index, value
     movl $IOREGSEL, %edi
     movl $\index, %eax
@@ -30,38 +19,12 @@
     movl $\value, %eax
     movl %eax, (%edi)
     .endm
-    # The real-mode vector table: offset, segment.
-    .macro vector number, handler
-    movw $\handler, %ax
-    movw %ax, (\number * 4)
-    movw $0xf000, %ax
-    movw %ax, (\number * 4 + 2)
-    .endm
-    .macro say text
-    movw $\text, %si
-    call print
-    .endm
+    .include "real_mode.S"
 
     .code16
     .globl _start
 _start:
-    cli
-    lgdtl %cs:gdt_pointer
-    movl %cr0, %eax
-    orb $1, %al
-    movl %eax, %cr0
-    movw $8, %bx
-    movw %bx, %ds
-    movw %bx, %es
-    andb $0xfe, %al
-    movl %eax, %cr0
-    ljmpw $0xf000, $real
-real:
-    xorw %ax, %ax
-    movw %ax, %ds
-    movw %ax, %es
-    movw %ax, %ss
-    movw $0x6000, %sp
+    big_segments
     xorl %eax, %eax
     movl %eax, (COUNTER)
     movb $'a', (LETTER)
@@ -147,16 +110,6 @@ forever:
     jmp forever
 .endif
 
-print:
-    movb %cs:(%si), %al
-    incw %si
-    testb %al, %al
-    jz 1f
-    movw $0x3f8, %dx
-    outb %al, %dx
-    jmp print
-1:  ret
-
 count:
     incl (COUNTER)
 .if MODE != 1
@@ -211,13 +164,7 @@ text_timer:
 text_level:
     .asciz "\nlevel\n"
 
-    .balign 8
-gdt:
-    .quad 0
-    .quad 0x00cf93000000ffff    # 0x08: data, 4 GiB
-gdt_pointer:
-    .word 15
-    .long gdt + 0xf0000
+    real_mode_support
 
     .org 0xfff0
     ljmpw $0xf000, $_start
