@@ -1,5 +1,7 @@
 #include "hw/pci/pci_msi.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
 #include <cassert>
@@ -158,11 +160,21 @@ bool PciMsix::notify(unsigned vector) {
     return true;
 }
 
+/// Whoever wrote to a descriptor the moment its vector was masked has found nobody who sends: that message waits, too.
+void PciMsix::collect(unsigned vector) {
+    Entry& entry = entries_[vector];
+    std::uint64_t count = 0;
+    if (entry.fd >= 0 && !direct(vector) && ::read(entry.fd, &count, sizeof count) == sizeof count) {
+        entry.pending = true;
+    }
+}
+
 void PciMsix::send_pending() {
     if (!enabled()) {
         return;
     }
     for (unsigned i = 0; i < entries_.size(); ++i) {
+        collect(i);
         if (entries_[i].pending && !masked(entries_[i])) {
             entries_[i].pending = false;
             notify(i);
@@ -236,16 +248,18 @@ std::uint64_t PciMsix::PendingBits::io_read(core::hwaddr offset, unsigned size) 
     std::uint64_t bits = 0;
     for (unsigned i = 0; i < size * 8; ++i) {
         const auto index = static_cast<std::size_t>(offset * 8 + i);
-        if (index < msix_.entries_.size() && msix_.entries_[index].pending) {
-            bits |= std::uint64_t{1} << i;
+        if (index < msix_.entries_.size()) {
+            msix_.collect(static_cast<unsigned>(index));
+            bits |= std::uint64_t{msix_.entries_[index].pending} << i;
         }
     }
     return bits;
 }
 
 void PciMsix::reset() {
-    for (Entry& entry : entries_) {
-        entry = {.fd = entry.fd, .number = entry.number};
+    for (unsigned vector = 0; vector < vectors(); ++vector) {
+        collect(vector); // and forget it
+        entries_[vector] = {.fd = entries_[vector].fd, .number = entries_[vector].number};
     }
     update_descriptors();
 }
@@ -257,7 +271,11 @@ void PciMsix::serialize(core::Archive& archive) {
         return static_cast<std::uint32_t>(packed[at]) | packed[at + 1] << 8 | packed[at + 2] << 16 |
                static_cast<std::uint32_t>(packed[at + 3]) << 24;
     };
-    for (const Entry& entry : entries_) {
+    for (unsigned vector = 0; vector < vectors(); ++vector) {
+        if (!archive.restoring()) {
+            collect(vector);
+        }
+        const Entry& entry = entries_[vector];
         for (const std::uint32_t value :
              {entry.address_low, entry.address_high, entry.data, entry.control}) {
             for (unsigned i = 0; i < 4; ++i) {

@@ -68,18 +68,19 @@ class PciMsix final : private core::IoHandler {
     };
     class PendingBits final : public core::IoHandler {
       public:
-        explicit PendingBits(const PciMsix& msix) : msix_(msix) {}
+        explicit PendingBits(PciMsix& msix) : msix_(msix) {}
         std::uint64_t io_read(core::hwaddr offset, unsigned size) override;
         void io_write(core::hwaddr, std::uint64_t, unsigned) override {}  // read-only
 
       private:
-        const PciMsix& msix_;
+        PciMsix& msix_;
     };
 
     std::uint64_t io_read(core::hwaddr offset, unsigned size) override;
     void io_write(core::hwaddr offset, std::uint64_t value, unsigned size) override;
     [[nodiscard]] bool masked(const Entry& entry) const;
     [[nodiscard]] std::uint32_t Entry::*field(core::hwaddr offset) const;
+    void collect(unsigned vector);
     void send_pending();
     void update_descriptor(unsigned vector);
     [[nodiscard]] static std::uint64_t address(const Entry& entry) {
