@@ -262,6 +262,8 @@ Task<Result<NodePtr>> open_backing(OpenRequest &request, std::string name, std::
 
 Result<void> NodeNames::add(const NodePtr &node) {
     const std::lock_guard guard(mutex_);
+    // Who comes and goes leaves nothing: an entry holds its node's memory.
+    std::erase_if(nodes_, [](const auto &each) { return each.second.expired(); });
     std::weak_ptr<BlockNode> &entry = nodes_[node->node_name()];
     if (!entry.expired())
         return fail(Error("there is already a node '{}'", node->node_name()).with_code(EEXIST));

@@ -1,7 +1,10 @@
 // From names and options to graphs of nodes.
+#include <malloc.h>
+
 #include <cerrno>
 
 #include "fixture.h"
+#include "tests/support/memory_block_node.h"
 
 namespace rhea::block {
 namespace {
@@ -12,6 +15,7 @@ protected:
         auto node = open(filename, options);
         return node ? "" : node.error().message();
     }
+    unsigned number_ = 0;
 };
 
 TEST_F(OpenTest, NamesOfBackingFilesAreRelativeToTheImage) {
@@ -91,6 +95,22 @@ TEST_F(OpenTest, NamedNodesCanBeBuiltUpon) {
     EXPECT_EQ(names.all().size(), 2u);
     above->reset();
     EXPECT_EQ(names.all().size(), 1u);
+}
+
+/// Drives that come and go for ever: names that were made for their nodes are all different.
+TEST_F(OpenTest, NamesOfNodesThatWentTakeNoMemory) {
+    NodeNames names;
+    const auto come_and_go = [&](unsigned count) {
+        for (unsigned i = 0; i < count; ++i) {
+            const auto node = std::make_shared<testing::MemoryBlockNode>(context_);
+            node->set_node_name("#block" + std::to_string(number_++));
+            ASSERT_TRUE(names.add(node));
+        }
+    };
+    come_and_go(100);
+    const std::size_t before = ::mallinfo2().uordblks;
+    come_and_go(1000);
+    EXPECT_LT(::mallinfo2().uordblks, before + 64 * 1024);
 }
 
 TEST_F(OpenTest, CacheModes) {
