@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "block/filename.h"
+#include "block/raw/raw.h"
 #include "rhea/block/driver.h"
 
 namespace rhea::block {
@@ -64,11 +65,20 @@ Task<Result<void>> create_image(IoContext &context, const BlockDriver &driver, s
         co_return fail(protocol.error());
     const BlockDriver &below = **protocol;
     const bool is_new = below.name == "file" && !exists(filename);
+    // What concerns the file below is the protocol's; raw hands all of its options on.
+    NodeOptions file_options;
+    for (const char *key : {"nocow", "extent_size_hint"})
+        if (auto value = &driver == &kRawDriver ? std::nullopt : options.take(key))
+            file_options.set(key, *value);
+    if (!below.create && !file_options.empty())
+        co_return fail(Error("'{}': {} is for new files, and protocol '{}' creates none", filename, file_options.values().begin()->first,
+                             below.name)
+                           .with_code(EINVAL));
     CreateRequest request{context, filename, size, std::move(options), {}, {}};
-    request.create_file_with = [&context, &below, filename](std::uint64_t length, NodeOptions file_options) {
-        return create_and_open(context, below, filename, length, std::move(file_options));
+    request.create_file_with = [&context, &below, filename](std::uint64_t length, NodeOptions more) {
+        return create_and_open(context, below, filename, length, std::move(more));
     };
-    request.create_file = [create = request.create_file_with] { return create(0, NodeOptions{}); };
+    request.create_file = [create = request.create_file_with, file_options] { return create(0, file_options); };
     auto creating = driver.create(std::move(request));
     auto created = co_await creating;
     if (!created && is_new)

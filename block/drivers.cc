@@ -25,7 +25,8 @@ constexpr std::array<OptionDescription, 3> kFileOptions{{
     {"aio", "str", "how requests reach the host (threads, native, io_uring)", "io_uring"},
     {"locking", "str", "lock the image against other processes (on, off, auto)", "auto"},
 }};
-constexpr std::array<OptionDescription, 2> kFileCreateOptions{{
+constexpr std::array<OptionDescription, 3> kFileCreateOptions{{
+    {"extent_size_hint", "size", "Space that XFS takes at a time for the file; other file systems do not look at it", "0"},
     {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)", "off"},
     {"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)", "off"},
 }};

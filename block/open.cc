@@ -144,6 +144,9 @@ Task<Result<NodePtr>> open_format(IoContext &context, const BlockDriver *driver,
         if (under)
             filename = under->filename;
     }
+    // "file:a.img" is a.img to people and to relative names; the prefix stays where it makes a difference.
+    if (filename.starts_with("file:") && filename.find(':', 5) == std::string::npos)
+        filename.erase(0, 5);
     const bool probed = driver == nullptr;
     if (probed) {
         auto found = co_await probe_format(**file, filename);

@@ -35,6 +35,16 @@ void set_nocow(int fd) {
     }
 }
 
+/// How much space the file system takes at a time for this file (XFS, only while it is empty).
+void set_extent_size(int fd, std::uint64_t bytes) {
+    struct fsxattr attributes{};
+    if (bytes != 0 && ::ioctl(fd, FS_IOC_FSGETXATTR, &attributes) == 0) {
+        attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
+        attributes.fsx_extsize = static_cast<std::uint32_t>(bytes);
+        ::ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+    }
+}
+
 } // namespace
 
 Task<Result<void>> create_file(CreateRequest request) {
@@ -47,7 +57,12 @@ Task<Result<void>> create_file(CreateRequest request) {
     auto nocow = request.options.take_bool("nocow", false);
     if (!nocow)
         co_return fail(nocow.error());
-    if (auto done = request.options.finish({"preallocation", "nocow"}); !done)
+    auto extent_size = request.options.take_size("extent_size_hint", 0);
+    if (!extent_size)
+        co_return fail(extent_size.error());
+    if (*extent_size > UINT32_MAX)
+        co_return fail(Error("extent_size_hint={} is too much; at most {} bytes are possible", *extent_size, UINT32_MAX).with_code(EINVAL));
+    if (auto done = request.options.finish({"preallocation", "nocow", "extent_size_hint"}); !done)
         co_return done;
     const int fd = ::open(filename.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
     if (fd < 0)
@@ -67,6 +82,7 @@ Task<Result<void>> create_file(CreateRequest request) {
         co_return io_error(errno, fmt::format("cannot empty '{}'", filename));
     if (*nocow)
         set_nocow(fd);
+    set_extent_size(fd, *extent_size);
     co_return co_await node.truncate(request.size, *preallocation);
 }
 

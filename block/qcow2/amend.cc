@@ -181,6 +181,8 @@ Task<Result<void>> Qcow2Node::amend(NodeOptions options, const std::function<voi
             done = co_await change_version(version);
         if (done)
             done = co_await change_refcount_bits(image, *bits);
+        if (done && version == 2 && image.header.version != 2) // before anything else changes
+            done = can_be_version_2(image);
         if (done)
             done = co_await change_lazy(image, *lazy);
         if (done && version == 2)

@@ -76,7 +76,7 @@ Task<Result<NodePtr>> make_data_file(CreateRequest &request, const CreateOptions
     if (!protocol)
         co_return util::fail(protocol.error());
     NodeOptions create_options;
-    auto creating = create_image(request.context, **protocol, name, 0, std::move(create_options));
+    auto creating = create_image(request.context, **protocol, name, options.header.size, std::move(create_options));
     auto created = co_await creating;
     if (!created)
         co_return util::fail(created.error());

@@ -57,6 +57,7 @@ constexpr auto kCreateOptions = std::to_array<OptionDescription>({
 constexpr BlockDriver kQcow2Driver = {
     .name = "qcow2",
     .supports_backing = true,
+    .compresses = true,
     .probe = probe,
     .open = qcow2::open,
     .create = qcow2::create,

@@ -125,9 +125,11 @@ constexpr std::array<OptionDescription, 2> kOpenOptions{{
     {"offset", "size", "where the disk begins in the file", "0"},
     {"size", "size", "how much of the file is the disk", "all behind offset"},
 }};
-constexpr std::array<OptionDescription, 2> kCreateOptions{{
+constexpr std::array<OptionDescription, 4> kCreateOptions{{
+    {"extent_size_hint", "size", "Space that XFS takes at a time for the file; other file systems do not look at it", "0"},
     {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)", "off"},
     {"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)", "off"},
+    {"size", "size", "Virtual disk size", ""},
 }};
 
 } // namespace

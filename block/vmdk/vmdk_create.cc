@@ -82,6 +82,8 @@ Result<Plan> plan_image(CreateRequest &request) {
         return refuse("compat6=on sets the hardware version itself; leave hwversion= out");
     plan.settings.hardware_version = *compat6 ? "6" : hardware.value_or("4");
     plan.settings.tools_version = options.take("toolsversion").value_or(plan.settings.tools_version);
+    if (*zeroed_grain && plan.flat)
+        return refuse("zeroed_grain=on is for sparse VMDK images; a flat one has no grains");
     if (*zeroed_grain)
         plan.flags |= kVmdkZeroGrain;
 

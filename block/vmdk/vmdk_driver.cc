@@ -162,6 +162,7 @@ Task<Result<std::shared_ptr<BlockNode>>> open(OpenRequest request) {
 const BlockDriver kVmdkDriver = {
     .name = "vmdk",
     .supports_backing = true,
+    .compresses = true,
     .probe = probe,
     .open = open,
     .create = create_vmdk,

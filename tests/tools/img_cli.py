@@ -4,11 +4,15 @@
 Usage: img_cli.py RHEA_IMG
 """
 
+import fcntl
 import json
 import os
+import struct
 import sys
 
 from img_harness import MIB, Tools, write_pattern
+
+F_OFD_SETLK = 37  # Linux, fcntl.h; locks of an open file description
 
 COMMANDS = ("amend", "bench", "bitmap", "check", "commit", "compare", "convert", "create", "dd", "info", "map", "measure", "rebase",
             "resize", "snapshot")
@@ -61,6 +65,107 @@ def refusals(tools):
     refused(["map", "--start-offset=x", "r.raw"], "--start-offset")
     code, _, err = tools.rhea("check", "-f", "raw", "r.raw")
     tools.check(code == 63 and "does not support checks" in err, f"check of raw: {code} {err!r}")
+
+
+def held_by_a_writer(tools, name):
+    """The locks of a process that has the image open for writing (bytes 101 and 201 of the file)."""
+    file = open(tools.path(name), "r+b")  # pylint: disable=consider-using-with
+    for at in (101, 201):
+        fcntl.fcntl(file, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, at, 1, 0))
+    return file
+
+
+def locks(tools):
+    """-U reads what somebody else writes, in each command that has it, and never lets write it."""
+    tools.rhea_ok("create", "-q", "-f", "qcow2", "held.qcow2", "1M")
+    with held_by_a_writer(tools, "held.qcow2"):
+        for command in (["info"], ["map"], ["check"], ["snapshot", "-l"], ["measure", "-O", "qcow2"]):
+            tools.refused([*command, "held.qcow2"], "held.qcow2", "in use by another process")
+            tools.rhea_ok(*command, "-U", "held.qcow2")
+            tools.rhea_ok(*command, "--force-share", "held.qcow2")
+        tools.rhea_ok("convert", "-U", "-O", "raw", "held.qcow2", "copy.raw")
+        tools.rhea_ok("compare", "-U", "held.qcow2", "held.qcow2")
+        tools.rhea_ok("dd", "-U", "if=held.qcow2", "of=copy.raw")
+        tools.rhea_ok("bench", "-q", "-U", "-c", "1", "held.qcow2")
+        for command in (["check", "-r", "all"], ["snapshot", "-c", "x"], ["bench", "-w"]):
+            tools.refused([*command, "-U", "held.qcow2"], "leave -U out")
+        tools.refused(["resize", "held.qcow2", "2M"], "in use by another process")
+        tools.refused(["rebase", "-U", "-u", "-b", "", "held.qcow2"], "in use by another process")
+
+
+def chains(tools):
+    """Overlays that are longer than what lies below, commit into each layer, and convert -B."""
+    def make_chain(folder):
+        os.mkdir(tools.path(folder))
+        names = [f"{folder}/{name}.qcow2" for name in ("base", "mid", "top")]
+        tools.rhea_ok("create", "-q", "-f", "qcow2", names[0], "2M")
+        tools.rhea_ok("bench", "-q", "-w", "-c", "8", "-s", "64k", "--pattern", "3", names[0])
+        tools.rhea_ok("create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", names[1], "3M")
+        tools.rhea_ok("bench", "-q", "-w", "-c", "2", "-s", "64k", "-o", "448k", "--pattern", "4", names[1])
+        tools.rhea_ok("create", "-q", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", names[2], "4M")
+        tools.rhea_ok("bench", "-q", "-w", "-c", "1", "-s", "64k", "-o", "3200k", "--pattern", "5", names[2])
+        tools.rhea_ok("convert", "-O", "raw", names[2], f"{folder}/was.raw")
+        return names
+
+    def allocated(image):
+        return sum(1 for one in json.loads(tools.rhea_ok("map", "--output=json", image)) if one["depth"] == 0 and one["data"])
+
+    for options, target in (([], 1), (["-b", "base.qcow2"], 0), (["-d"], 1)):
+        folder = f"commit{target}{len(options)}"
+        base, mid, top = make_chain(folder)
+        done = tools.rhea("commit", *(f"{folder}/{word}" if word.endswith(".qcow2") else word for word in options), top)
+        tools.check(done[0] == 0, f"commit {options}: {done}")
+        result = (base, mid, top)[target]
+        tools.rhea_ok("compare", "-f", "raw", "-F", "qcow2", f"{folder}/was.raw", result)
+        tools.rhea_ok("check", result)
+    base, mid, top = make_chain("delta")
+    tools.rhea_ok("convert", "-O", "qcow2", "-B", "mid.qcow2", "-F", "qcow2", top, "delta/a.qcow2")
+    tools.check(allocated("delta/a.qcow2") == 1, "convert -B copied what its backing file holds")
+    tools.rhea_ok("convert", "-O", "qcow2", "-B", "base.qcow2", "-F", "qcow2", top, "delta/b.qcow2")
+    tools.rhea_ok("create", "-q", "-f", "qcow2", "delta/other.qcow2", "4M")
+    tools.rhea_ok("bench", "-q", "-w", "-c", "64", "-s", "64k", "--pattern", "9", "delta/other.qcow2")
+    tools.rhea_ok("convert", "-O", "qcow2", "-B", "other.qcow2", "-F", "qcow2", top, "delta/c.qcow2")
+    for copy in "abc":
+        tools.rhea_ok("compare", "-f", "raw", "-F", "qcow2", "delta/was.raw", f"delta/{copy}.qcow2")
+    # Over old data, a copy's zeroes give its space back.
+    tools.rhea_ok("create", "-q", "-f", "raw", "zero.raw", "4M")
+    tools.rhea_ok("convert", "-n", "-f", "raw", "-O", "qcow2", "zero.raw", "delta/other.qcow2")
+    tools.check(allocated("delta/other.qcow2") == 0, "convert -n kept the clusters of what is zero now")
+
+
+def creation(tools):
+    """Options of create that concern files, and what is refused before anything is made."""
+    tools.rhea_ok("create", "-q", "-f", "qcow2", "-o", "data_file=data.raw", "with-data.qcow2", "5M")
+    tools.check(os.path.getsize(tools.path("data.raw")) == 5 * MIB, "the data file has not the disk's length")
+    tools.rhea_ok("create", "-q", "-f", "qcow2", "-o", "nocow=on,extent_size_hint=1M", "hints.qcow2", "5M")
+    tools.rhea_ok("create", "-q", "-f", "qcow2", "snaps.qcow2", "1M")
+    tools.rhea_ok("snapshot", "-c", "one", "snaps.qcow2")
+    tools.rhea_ok("resize", "-q", "snaps.qcow2", "3M")
+    tools.rhea_ok("snapshot", "-c", "two", "snaps.qcow2")
+    refused = tools.refused
+    for arguments, words in (
+            (["create", "-f", "qcow2", "-o", "size=1M", "no.img", "2M"], "twice"),
+            (["create", "-f", "qcow2", "-o", "size=x", "no.img"], "'x'"),
+            (["create", "-f", "raw", "no.img", "8E"], "9223372036854775807"),
+            (["create", "-f", "raw", "-o", "extent_size_hint=8G", "no.img", "1M"], "extent_size_hint"),
+            (["create", "-f", "qcow2", "-o", "cluster_size=4k,", "no.img", "2M"], "comma"),
+            (["create", "-f", "qcow2", "-o", "nocow=perhaps", "no.img", "2M"], "nocow"),
+            (["create", "-f", "vmdk", "-o", "subformat=monolithicFlat,zeroed_grain=on", "no.img", "2M"], "zeroed_grain"),
+            (["convert", "-c", "-O", "vdi", "hints.qcow2", "no.img"], "vdi cannot hold compressed"),
+            (["convert", "-c", "-O", "qcow2", "-o", "preallocation=full", "hints.qcow2", "no.img"], "preallocation=full"),
+            (["convert", "-l", "snapshot.id=1,snapshot.name=two", "-O", "raw", "snaps.qcow2", "no.img"], "'1' and the name 'two'"),
+            (["rebase", "-u", "-b", "x", "-F", "nosuch", "hints.qcow2"], "nosuch")):
+        refused(arguments, words)
+        tools.check(not os.path.exists(tools.path("no.img")), f"{arguments}: a file was left")
+    # A snapshot's disk may be longer than the image is by now.
+    tools.rhea_ok("snapshot", "-a", "one", "snaps.qcow2")
+    tools.rhea_ok("convert", "-l", "two", "-O", "raw", "snaps.qcow2", "two.raw")
+    tools.check(os.path.getsize(tools.path("two.raw")) == 3 * MIB, "convert -l: the snapshot's length")
+    tools.check("image: o.qcow2\n" in tools.rhea_ok("info", "file:o.qcow2"), "info file:o.qcow2")
+    # A refused amend changes nothing.
+    tools.rhea_ok("create", "-q", "-f", "qcow2", "-o", "refcount_bits=8,lazy_refcounts=on", "lazy.qcow2", "1M")
+    refused(["amend", "-o", "compat=0.10", "lazy.qcow2"], "refcount_bits")
+    tools.check(tools.info("lazy.qcow2")["format-specific"]["data"]["lazy-refcounts"], "a refused amend changed lazy_refcounts")
 
 
 def output(tools):
@@ -133,6 +238,9 @@ def bitmaps(tools):
     tools.check(shown("bits.qcow2") == {"on": (65536, ["auto"]), "off": (1 << 20, [])}, f"bitmaps: {shown('bits.qcow2')}")
     tools.rhea_ok("bitmap", "--merge", "on", "bits.qcow2", "off")
     tools.rhea_ok("check", "-q", "bits.qcow2")
+    # Directory, and for each bitmap a table and one cluster of bits.
+    measured = json.loads(tools.rhea_ok("measure", "-O", "qcow2", "--output=json", "bits.qcow2"))
+    tools.check(measured["bitmaps"] == 5 * 65536, f"measure: {measured}")
     tools.rhea_ok("convert", "-O", "qcow2", "bits.qcow2", "none.qcow2")
     tools.check(shown("none.qcow2") == {}, "convert copied bitmaps unasked")
     tools.rhea_ok("convert", "--bitmaps", "-O", "qcow2", "bits.qcow2", "with.qcow2")
@@ -190,6 +298,9 @@ def main():
         help_texts(tools)
         refusals(tools)
         output(tools)
+        creation(tools)
+        chains(tools)
+        locks(tools)
         conversions(tools)
         bitmaps(tools)
         encryption(tools)

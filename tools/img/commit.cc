@@ -69,6 +69,7 @@ Result<int> run_commit(Run& run) {
         writable += "backing.";
     }
     spec->options.set(writable + "read-only", "off");
+    spec->options.set_default(writable + "discard", "unmap");  // zeroes give space back
     auto image = Image::open(run, *spec);
     if (!image) {
         return fail(image.error());
@@ -79,8 +80,7 @@ Result<int> run_commit(Run& run) {
     }
     Image base = Image::of_layer(run, *stop_at, spec->cache);
     if (base.length() < image->length()) {
-        auto growing = base.node().truncate(image->length());
-        if (auto done = run.context().run(std::move(growing)); !done) {
+        if (auto done = base.resize(image->length()); !done) {
             return fail(done.error().within("making the backing file as large as its overlay"));
         }
     }
@@ -89,7 +89,6 @@ Result<int> run_commit(Run& run) {
     plan.target = &base;
     plan.length = image->length();
     plan.rate = *rate;
-    plan.skip_unallocated = true;
     plan.stop_at = stop_at;
     plan.sparse_size = 0;
     {

@@ -1,5 +1,6 @@
 // convert: copies images into a new one of another format.
 #include <algorithm>
+#include <filesystem>
 
 #include "tools/img/bitmap.h"
 #include "tools/img/copy.h"
@@ -40,6 +41,22 @@ Result<void> check_choices(const Run& run) {
     }
     if (run.has("target-image-opts") && run.has("O")) {
         return fail("--target-image-opts and -O exclude each other; write driver= in the options");
+    }
+    return {};
+}
+
+/// -c: said before the target is made.
+Result<void> check_compression(const Plan& plan) {
+    if (!plan.driver->compresses) {
+        return fail("the format {} cannot hold compressed data; qcow2 can", plan.target_format);
+    }
+    if (plan.options.has_child("encrypt")) {
+        return fail("-c and encrypt.format exclude each other: compressed clusters cannot be encrypted at the same time");
+    }
+    const auto found = plan.options.values().find("preallocation");
+    if (found != plan.options.values().end() && found->second != "off") {
+        return fail("-c and preallocation={} exclude each other: compressed clusters need less space than is taken beforehand",
+                    found->second);
     }
     return {};
 }
@@ -114,6 +131,28 @@ Result<void> create_target(Run& run, Plan& plan) {
     return run.context().run(std::move(creating));
 }
 
+/// The layer of the source's chain that is the target's backing file, too: what it and those below hold is not copied. Null: it is
+/// another file, and all that the source holds is copied.
+const block::BlockNode* shared_layer(Run& run, const Plan& plan, const Image& target) {
+    const auto path_of = [&](block::BlockNode& node) {
+        auto asking = node.info();
+        const auto info = run.context().run(std::move(asking));
+        return info ? info->filename : std::string();
+    };
+    block::BlockNode* backing = target.node().backing();
+    if (!backing || plan.sources.size() > 1 || run.has("l")) {
+        return nullptr;
+    }
+    const std::string wanted = path_of(*backing);
+    for (block::BlockNode* layer = plan.sources.front().node().backing(); layer; layer = layer->backing()) {
+        std::error_code different;
+        if (std::filesystem::equivalent(path_of(*layer), wanted, different)) {
+            return layer;
+        }
+    }
+    return nullptr;
+}
+
 Result<Image> open_target(Run& run, const Plan& plan) {
     ImageSpec spec;
     spec.name = plan.target_name;
@@ -125,6 +164,8 @@ Result<Image> open_target(Run& run, const Plan& plan) {
             spec.options.set("encrypt.key-secret", values.find("encrypt.key-secret")->second);
         }
     }
+    // Zeroes in the place of old data give its space back.
+    spec.options.set_default("discard", "unmap");
     spec.cache = run.value("t").value_or("unsafe");
     return Image::open(run, spec);
 }
@@ -154,8 +195,10 @@ Result<int> run_convert(Run& run) {
         return fail(done.error());
     }
     plan.options = std::move(given->options);
-    if (run.has("c") && plan.options.has_child("encrypt")) {
-        return fail("Compression and encryption not supported at the same time");
+    if (run.has("c")) {
+        if (auto done = check_compression(plan); !done) {
+            return fail(done.error());
+        }
     }
     plan.target_name = run.operands().back();
     const auto workers = run.number("m", 8, 1, kMaxWorkers);
@@ -211,9 +254,8 @@ Result<int> run_convert(Run& run) {
     copy.rate = *rate;
     copy.offload = run.has("C");
     copy.salvage = run.has("salvage");
-    copy.skip_unallocated = plan.has_backing;
-    if (copy.compressed && copy.granularity == 0) {
-        return fail("the format {} cannot hold compressed data; qcow2 can", plan.target_format);
+    if (plan.has_backing) {
+        copy.stop_at = shared_layer(run, plan, *target);
     }
     if (run.has("target-is-zero")) {
         copy.target_is_zero = true;

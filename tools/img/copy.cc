@@ -177,7 +177,7 @@ Task<Result<Copy::Piece>> Copy::take() {
                 known_.kind = Piece::Kind::kData;
             } else {
                 known_.length = std::min(known_.length, mapped->extent.length);
-                known_.kind = plan_.skip_unallocated && !mapped->present ? Piece::Kind::kSkip
+                known_.kind = plan_.stop_at && mapped->node == plan_.stop_at ? Piece::Kind::kSkip
                               : mapped->extent.zero                      ? Piece::Kind::kZero
                                                                          : Piece::Kind::kData;
                 known_.file = mapped->extent.host_offset && !mapped->extent.compressed ? mapped->extent.file : nullptr;

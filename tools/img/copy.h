@@ -26,7 +26,7 @@ struct CopyPlan {
     bool compressed = false;       ///< whole clusters, written compressed
     bool out_of_order = false;     ///< -W: write as reads come in
     bool target_is_zero = false;   ///< zeroes need not be written
-    bool skip_unallocated = false; ///< what no layer above `stop_at` holds is not copied (the target has a backing file)
+    /// What no layer above this one holds is not copied, because the target reads it from there, too. Null: everything is copied.
     const block::BlockNode* stop_at = nullptr;
     std::uint64_t sparse_size = 4096;  ///< -S: the shortest run of zeroes that is left out; 0: everything is written
     std::uint64_t granularity = 0;     ///< clusters of the target; 0: none

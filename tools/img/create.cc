@@ -49,6 +49,9 @@ Result<int> run_create(Run& run) {
     }
     std::optional<std::string> size_text = options.take("size");
     if (run.operands().size() == 2) {
+        if (size_text) {
+            return fail("the size is there twice: -o size={} and {}", *size_text, run.operands()[1]);
+        }
         size_text = run.operands()[1];
     }
     const auto& values = options.values();
@@ -75,6 +78,9 @@ Result<int> run_create(Run& run) {
             return fail(parsed.error());
         }
         size = *parsed;
+        if (size > INT64_MAX) {
+            return fail("{} bytes are more than an image can have; at most {} (8E less one) are possible", size, INT64_MAX);
+        }
         if (backing && !run.has("u")) {
             // Opened all the same, so that a wrong name shows now and not at the first start.
             if (auto known = backing_size(run, name, *backing, backing_format); !known) {

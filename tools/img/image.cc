@@ -54,6 +54,9 @@ Image::~Image() {
 }
 
 Result<Image> Image::open(Run& run, const ImageSpec& spec) {
+    if (spec.flags.no_lock && !spec.flags.read_only && run.has("force-share")) {
+        return fail("'{}': -U reads an image that somebody else writes, and this would write it, too; leave -U out", spec.name);
+    }
     block::NodeOptions options = spec.options;
     std::string name = spec.name;
     if (spec.image_opts) {
@@ -97,6 +100,20 @@ Result<std::string> Image::filename() const {
     return info->filename;
 }
 
+Result<void> Image::resize(std::uint64_t length, block::Preallocation preallocation) {
+    auto resizing = node_->truncate(length, preallocation);
+    auto done = context_->run(std::move(resizing));
+    (void)disk_->exchange_node(node_, false);  // it checks requests against the length that it saw
+    return done;
+}
+
+Result<void> Image::show_snapshot(std::string id_or_name) {
+    auto showing = node_->snapshot_show(std::move(id_or_name));
+    auto done = context_->run(std::move(showing));
+    (void)disk_->exchange_node(node_, false);
+    return done;
+}
+
 Result<void> Image::close() {
     disk_->set_node(nullptr);
     auto closing = close_chain(std::move(node_));
@@ -110,7 +127,7 @@ Result<ImageSpec> image_spec(const Run& run, std::string name, std::string_view 
     spec.name = std::move(name);
     spec.format = run.value(format_key);
     spec.image_opts = run.has("image-opts");
-    spec.flags.no_lock = run.has("U");
+    spec.flags.no_lock = run.has("force-share");
     if (spec.image_opts && spec.format) {
         return fail("--image-opts and -{} exclude each other; write driver={} in the options", format_key,
                     *spec.format);
@@ -129,6 +146,9 @@ Result<FormatOptions> format_options(const Run& run) {
         if (text == "help" || text == "?") {
             all.help = true;
             continue;
+        }
+        if (text.empty() || text.front() == ',' || text.back() == ',') {
+            return fail("-o '{}' begins or ends with a comma, or is empty; write key=value,key=value", text);
         }
         auto parsed = block::NodeOptions::from_text(text);
         if (!parsed) {
@@ -167,10 +187,19 @@ Result<void> show_snapshot(Run& run, Image& image, std::string_view parameter) {
         if (auto done = list.finish({"snapshot.id", "snapshot.name"}); !done) {
             return fail(done.error().within("-l"));
         }
+        if (id && name) {
+            auto asking = image.node().info();
+            auto info = run.context().run(std::move(asking));
+            if (!info) {
+                return fail(info.error());
+            }
+            if (std::ranges::none_of(info->snapshots, [&](const auto& one) { return one.id == *id && one.name == *name; })) {
+                return fail("-l: there is no snapshot with the id '{}' and the name '{}'", *id, *name);
+            }
+        }
         wanted = id ? *id : name.value_or("");
     }
-    auto showing = image.node().snapshot_show(wanted);
-    return run.context().run(std::move(showing));
+    return image.show_snapshot(std::move(wanted));
 }
 
 Task<Result<Mapped>> map_range(BlockNode& node, std::uint64_t offset, std::uint64_t length,

@@ -35,6 +35,10 @@ class Image {
     std::uint64_t length() const { return node_->length(); }
     /// Of the file below, where relative names in the image's header begin.
     Result<std::string> filename() const;
+    /// Makes the disk larger or smaller, with new space prepared as `preallocation` says.
+    Result<void> resize(std::uint64_t length, block::Preallocation preallocation = block::Preallocation::kOff);
+    /// Shows an internal snapshot (id or name) in place of the disk; its length may be another one.
+    Result<void> show_snapshot(std::string id_or_name);
     /// The name of its driver; also after close().
     const std::string& format() const { return format_; }
     /// Writes everything back; the image is not used afterwards.

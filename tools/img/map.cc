@@ -44,8 +44,9 @@ class Printer {
         const block::BlockNode* file = mapped.extent.file ? mapped.extent.file : mapped.node;
         auto asking = const_cast<block::BlockNode*>(file)->info();
         auto info = file->context().run(std::move(asking));
-        fmt::print("{:<#16x}{:<#16x}{:<#16x}{}\n", start, length, *mapped.extent.host_offset,
-                   info ? info->filename : "");
+        // As in "%#x", a zero has no prefix.
+        const auto hex = [](std::uint64_t value) { return value ? fmt::format("{:#x}", value) : std::string("0"); };
+        fmt::print("{:<16}{:<16}{:<16}{}\n", hex(start), hex(length), hex(*mapped.extent.host_offset), info ? info->filename : "");
         return {};
     }
     void end() const {

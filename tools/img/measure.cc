@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "rhea/util/option_list.h"
+#include "tools/img/bitmap.h"
 #include "tools/img/image.h"
 #include "tools/img/text.h"
 
@@ -29,6 +30,20 @@ Result<std::uint64_t> data_bytes(Run& run, Image& image, std::uint64_t cluster) 
         offset = end;
     }
     return clusters * cluster;
+}
+
+/// What copies of the bitmaps would add to a qcow2 image: the directory (24 bytes, the name, to a multiple of 8), and for each
+/// its bits and the table of their clusters (qcow2 specification, section Bitmaps).
+std::uint64_t bitmap_bytes(const std::vector<StoredBitmap>& bitmaps, std::uint64_t size, std::uint64_t cluster) {
+    const auto clusters = [&](std::uint64_t bytes) { return (bytes + cluster - 1) / cluster; };
+    std::uint64_t all = 0, directory = 0;
+    for (const StoredBitmap& bitmap : bitmaps) {
+        const std::uint64_t bits = (size + bitmap.granularity - 1) / bitmap.granularity;
+        const std::uint64_t stored = clusters((bits + 7) / 8);
+        all += stored + clusters(stored * 8);
+        directory += (24 + bitmap.name.size() + 7) / 8 * 8;
+    }
+    return (all + clusters(directory)) * cluster;
 }
 
 }  // namespace
@@ -61,6 +76,7 @@ Result<int> run_measure(Run& run) {
         return fail("give either --size N or an image");
     }
     std::uint64_t size = 0, allocated = 0;
+    std::optional<std::uint64_t> bitmaps;
     if (run.has("size")) {
         const auto asked = run.size("size", 0);
         if (!asked) {
@@ -93,15 +109,26 @@ Result<int> run_measure(Run& run) {
             return fail(bytes.error());
         }
         allocated = *bytes;
+        auto source = block::find_driver(image->format());
+        if (source && (*source)->change_bitmap && (*driver)->change_bitmap) {
+            auto stored = stored_bitmaps(run, *image);
+            if (!stored) {
+                return fail(stored.error());
+            }
+            bitmaps = bitmap_bytes(*stored, size, *cluster);
+        }
     }
     auto measured = (*driver)->measure(size, allocated, given->options);
     if (!measured) {
         return fail(measured.error());
     }
     if (*json) {
-        fmt::print("{}", measure_json(measured->first, measured->second));
+        fmt::print("{}", measure_json(measured->first, measured->second, bitmaps));
     } else {
         fmt::print("required size: {}\nfully allocated size: {}\n", measured->first, measured->second);
+        if (bitmaps) {
+            fmt::print("bitmaps size: {}\n", *bitmaps);
+        }
     }
     return 0;
 }

@@ -106,12 +106,19 @@ Result<int> run_rebase(Run& run) {
         return fail("the format of the backing file '{}' is missing; say it with -F (guessing it would trust what a guest "
                     "wrote)", *backing);
     }
+    if (!format.empty()) {
+        // -u opens nothing, so that a wrong word would show only when the image is used.
+        if (auto known = block::find_driver(format); !known) {
+            return fail(known.error().within("-F"));
+        }
+    }
     auto spec = image_spec(run, run.operands()[0], "f", "t");
     if (!spec) {
         return fail(spec.error());
     }
     const bool unsafe = run.has("u");
     spec->flags.no_backing = unsafe;
+    spec->flags.no_lock = false;  // -U is for the backing files, which are only read
     auto image = Image::open(run, *spec);
     if (!image) {
         return fail(image.error());
@@ -128,7 +135,7 @@ Result<int> run_rebase(Run& run) {
             fresh_spec.format = format;
             fresh_spec.cache = run.value("T").value_or("writeback");
             fresh_spec.flags.read_only = true;
-            fresh_spec.flags.no_lock = spec->flags.no_lock;
+            fresh_spec.flags.no_lock = run.has("force-share");
             auto opened = Image::open(run, fresh_spec);
             if (!opened) {
                 return fail(opened.error().within("the new backing file"));
@@ -154,7 +161,6 @@ Result<int> run_rebase(Run& run) {
     if (auto done = image->close(); !done) {
         return fail(done.error());
     }
-    run.say("Image rebased.\n");
     return 0;
 }
 

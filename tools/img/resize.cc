@@ -70,8 +70,7 @@ Result<int> run_resize(Run& run) {
     if (after < before && *prepare != block::Preallocation::kOff) {
         return fail("--preallocation is for images that grow");
     }
-    auto resizing = image->node().truncate(after, *prepare);
-    if (auto done = run.context().run(std::move(resizing)); !done) {
+    if (auto done = image->resize(after, *prepare); !done) {
         return fail(done.error());
     }
     if (auto done = image->close(); !done) {

@@ -195,8 +195,12 @@ std::string check_json(const block::CheckResult& result, const std::string& file
     return dump(json);
 }
 
-std::string measure_json(std::uint64_t required, std::uint64_t fully_allocated) {
-    return dump(Json{{"required", required}, {"fully-allocated", fully_allocated}});
+std::string measure_json(std::uint64_t required, std::uint64_t fully_allocated, std::optional<std::uint64_t> bitmaps) {
+    Json json{{"required", required}, {"fully-allocated", fully_allocated}};
+    if (bitmaps) {
+        json["bitmaps"] = *bitmaps;
+    }
+    return dump(json);
 }
 
 }  // namespace rhea::img

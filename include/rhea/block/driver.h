@@ -93,6 +93,7 @@ struct BlockDriver {
     bool is_protocol = false;
     std::span<const std::string_view> schemes = {}; ///< of a protocol's file names: "nbd" (of "nbd://", "nbd:"), "nbd+unix"
     bool supports_backing = false;
+    bool compresses = false;       ///< its nodes take kCompressed
     /// 0: not mine … 100: certainly. `head` has the first 2048 bytes (or fewer). Null: never probed.
     int (*probe)(std::span<const std::uint8_t> head, std::string_view filename) = nullptr;
     Task<Result<std::shared_ptr<BlockNode>>> (*open)(OpenRequest request) = nullptr;
