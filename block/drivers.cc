@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "block/copy_on_read/copy_on_read.h"
+#include "block/crypto/luks_driver.h"
 #include "block/dmg/dmg.h"
 #include "block/file/file_node.h"
 #include "block/nbd/nbd.h"
@@ -67,6 +68,7 @@ std::span<const BlockDriver *const> block_drivers() {
         &kVhdxDriver,
         &kQedDriver,
         &kDmgDriver,
+        &kLuksDriver,
     });
     return kDrivers;
 }

@@ -6,7 +6,7 @@ namespace rhea::block::crypto {
 
 namespace {
 
-constexpr std::uint64_t kSectorMask = AesXts::kSector - 1;
+constexpr std::uint64_t kSectorMask = SectorCipher::kSector - 1;
 /// From here on a request's cryptography goes to the thread pool; less is done before a thread would have woken up.
 constexpr std::size_t kPoolBytes = 64 << 10;
 
@@ -20,12 +20,12 @@ struct Touched {
 } // namespace
 
 util::Failure CryptNode::locked() const {
-    return util::fail(util::Error("{}: the image is encrypted, and encrypt.key-secret= is missing", filename_).with_code(EACCES));
+    return util::fail(util::Error("{}: the image is encrypted, and was opened without its passphrase", filename_).with_code(EACCES));
 }
 
 Task<void> CryptNode::crypt(bool encrypting, std::uint64_t offset, std::uint8_t *bytes, std::size_t size) const {
     const auto work = [this, encrypting, offset, bytes, size] {
-        const std::uint64_t sector = offset / AesXts::kSector;
+        const std::uint64_t sector = offset / SectorCipher::kSector;
         if (encrypting)
             cipher_->encrypt(sector, bytes, bytes, size);
         else
@@ -97,9 +97,9 @@ Task<Result<void>> CryptNode::write_sectors(std::uint64_t offset, const IoVector
 Task<Result<void>> CryptNode::write_parts(std::uint64_t offset, const IoVector &from) {
     const Touched touched(offset, from.size());
     const auto bytes = std::make_unique_for_overwrite<std::uint8_t[]>(touched.size);
-    const std::uint64_t last = touched.size - AesXts::kSector;
+    const std::uint64_t last = touched.size - SectorCipher::kSector;
     for (const std::uint64_t at : {std::uint64_t{0}, last}) {
-        const IoVector edge(bytes.get() + at, AesXts::kSector);
+        const IoVector edge(bytes.get() + at, SectorCipher::kSector);
         auto done = co_await read(touched.first + at, edge);
         if (!done)
             co_return done;

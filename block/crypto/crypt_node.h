@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "block/crypto/primitives.h"
+#include "block/crypto/cipher.h"
 #include "block/qcow2/gate.h"
 #include "rhea/block/node.h"
 
@@ -17,13 +17,13 @@ class CryptNode final : public BlockNode {
 public:
     /// `cipher` null: nobody gave the key, and nothing can be read or written. It takes part in no graph: whoever has it closes and
     /// moves `below`.
-    CryptNode(std::shared_ptr<BlockNode> below, std::string filename, std::shared_ptr<const AesXts> cipher, std::uint64_t start = 0)
+    CryptNode(std::shared_ptr<BlockNode> below, std::string filename, std::shared_ptr<const SectorCipher> cipher, std::uint64_t start = 0)
         : BlockNode(below->context(), "crypt"), below_(std::move(below)), filename_(std::move(filename)), cipher_(std::move(cipher)),
           start_(start) {}
 
     std::uint64_t length() const override { return std::uint64_t{1} << 62; }
     std::uint32_t request_alignment() const override {
-        return std::max<std::uint32_t>(AesXts::kSector, below_->request_alignment());
+        return std::max<std::uint32_t>(SectorCipher::kSector, below_->request_alignment());
     }
     Task<Result<void>> read(std::uint64_t offset, const IoVector &to) override;
     Task<Result<void>> write(std::uint64_t offset, const IoVector &from, unsigned flags = kNoFlags) override;
@@ -37,7 +37,7 @@ private:
 
     std::shared_ptr<BlockNode> below_;
     std::string filename_;
-    std::shared_ptr<const AesXts> cipher_;
+    std::shared_ptr<const SectorCipher> cipher_;
     std::uint64_t start_;
     /// Writes of parts of sectors, which read the rest of them first, are alone.
     qcow2::Gate gate_;

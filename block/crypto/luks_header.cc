@@ -76,18 +76,23 @@ Result<void> Parser::fixed_fields(LuksHeader &h) const {
         return refuse(EINVAL, 0, "the magic number is missing");
     if (const unsigned version = load_be16(&bytes_[kVersionAt]); version != 1)
         return refuse(ENOTSUP, kVersionAt, "version {} is not supported; 1 is", version);
-    if (const std::string name = text(kCipherNameAt, kNameBytes); name != "aes")
-        return refuse(ENOTSUP, kCipherNameAt, "the cipher '{}' is not supported; 'aes' is", name);
-    if (const std::string mode = text(kCipherModeAt, kNameBytes); mode != "xts-plain64")
-        return refuse(ENOTSUP, kCipherModeAt, "the cipher mode '{}' is not supported; 'xts-plain64' is", mode);
-    const std::string hash = text(kHashAt, kNameBytes);
+    const std::string name = text(kCipherNameAt, kNameBytes), mode = text(kCipherModeAt, kNameBytes), hash = text(kHashAt, kNameBytes);
+    if (!is_luks_cipher(name))
+        return refuse(ENOTSUP, kCipherNameAt, "the cipher '{}' is not supported; aes, cast5, serpent and twofish are", name);
+    if (!parse_luks_cipher_mode(mode, h.cipher))
+        return refuse(ENOTSUP, kCipherModeAt, "the cipher mode '{}' is not supported; it must be one of {}, a hyphen, one of {}, and perhaps a "
+                      "colon and one of {}", mode, cipher_mode_names(), iv_generator_names(), hash_names());
     const auto known = find_hash(hash);
     if (!known)
-        return refuse(ENOTSUP, kHashAt, "the hash '{}' is not supported; sha1, sha256 and sha512 are", hash);
+        return refuse(ENOTSUP, kHashAt, "the hash '{}' is not supported; {} are", hash, hash_names());
     h.hash = *known;
-    h.key_bytes = u32(kKeyBytesAt);
-    if (!AesXts::key_fits(h.key_bytes))
-        return refuse(ENOTSUP, kKeyBytesAt, "the key has {} bytes; AES-XTS has 32 or 64", h.key_bytes);
+    const std::uint32_t key_bytes = u32(kKeyBytesAt);
+    const auto cipher = find_luks_cipher(name, key_bytes, h.cipher.mode == CipherMode::kXts);
+    if (!cipher)
+        return refuse(ENOTSUP, kKeyBytesAt, "the key has {} bytes, which is no size of {} in {}", key_bytes, name, mode);
+    h.cipher.cipher = *cipher;
+    if (auto ok = check_cipher(h.cipher); !ok)
+        return refuse(ENOTSUP, kCipherModeAt, "{}", ok.error().message());
     h.payload_sector = u32(kPayloadAt);
     if (h.payload_offset() < kLuksHeaderBytes)
         return refuse(EINVAL, kPayloadAt, "the payload begins at sector {}, inside the header", h.payload_sector);
@@ -114,7 +119,7 @@ Result<void> Parser::slot(LuksHeader &h, std::size_t i) const {
         return refuse(EINVAL, at + kSlotStripesAt, "key slot {} has {} stripes; it must have {}", i, stripes, kLuksStripes);
     if (slot.active && slot.iterations == 0)
         return refuse(EINVAL, at + kSlotIterationsAt, "key slot {} has 0 iterations", i);
-    const std::uint64_t from = slot.sector * std::uint64_t{AesXts::kSector}, size = h.material_bytes();
+    const std::uint64_t from = slot.sector * std::uint64_t{SectorCipher::kSector}, size = h.material_bytes();
     if (from < kLuksHeaderBytes)
         return refuse(EINVAL, at + kSlotSectorAt, "the key material of slot {} begins at sector {}, inside the header", i, slot.sector);
     if (from + size > h.payload_offset())
@@ -124,7 +129,7 @@ Result<void> Parser::slot(LuksHeader &h, std::size_t i) const {
         return refuse(EINVAL, at + kSlotSectorAt, "the key material of slot {} from {} to {} lies beyond the header's end at {}", i, from, from + size,
                       area_);
     for (std::size_t other = 0; other < i; ++other) {
-        const std::uint64_t there = h.slots[other].sector * std::uint64_t{AesXts::kSector};
+        const std::uint64_t there = h.slots[other].sector * std::uint64_t{SectorCipher::kSector};
         if (from < there + size && there < from + size)
             return refuse(EINVAL, at + kSlotSectorAt, "the key material of slot {} overlaps that of slot {}", i, other);
     }
@@ -153,11 +158,11 @@ std::vector<std::uint8_t> serialise_luks_header(const LuksHeader &h) {
     const auto text = [&out](std::size_t at, std::string_view value) { std::ranges::copy(value, out.begin() + static_cast<std::ptrdiff_t>(at)); };
     std::ranges::copy(kMagic, out.begin());
     store_be16(&out[kVersionAt], 1);
-    text(kCipherNameAt, "aes");
-    text(kCipherModeAt, "xts-plain64");
+    text(kCipherNameAt, luks_cipher(h.cipher));
+    text(kCipherModeAt, luks_cipher_mode(h.cipher));
     text(kHashAt, hash_name(h.hash));
     store_be32(&out[kPayloadAt], h.payload_sector);
-    store_be32(&out[kKeyBytesAt], h.key_bytes);
+    store_be32(&out[kKeyBytesAt], static_cast<std::uint32_t>(h.key_bytes()));
     std::ranges::copy(h.digest, &out[kDigestAt]);
     std::ranges::copy(h.digest_salt, &out[kDigestSaltAt]);
     store_be32(&out[kDigestIterationsAt], h.digest_iterations);
@@ -174,7 +179,7 @@ std::vector<std::uint8_t> serialise_luks_header(const LuksHeader &h) {
     return out;
 }
 
-std::string luks_json(const LuksHeader &h) {
+std::vector<NodeInfo::Detail> luks_details(const LuksHeader &h) {
     std::string uuid; // of characters that need no quoting
     for (const char c : h.uuid)
         uuid += c == '"' || c == '\\' ? '?' : c;
@@ -183,12 +188,34 @@ std::string luks_json(const LuksHeader &h) {
         slots += slots.empty() ? "" : ", ";
         slots += fmt::format(R"({{"active": {}, )", slot.active);
         if (slot.active)
-            slots += fmt::format(R"("iters": {}, "stripes": {}, )", slot.iterations, kLuksStripes);
-        slots += fmt::format(R"("key-offset": {}}})", std::uint64_t{slot.sector} * AesXts::kSector);
+            slots += fmt::format(R"("iters": {}, )", slot.iterations);
+        slots += fmt::format(R"("key-offset": {})", std::uint64_t{slot.sector} * SectorCipher::kSector);
+        slots += slot.active ? fmt::format(R"(, "stripes": {}}})", kLuksStripes) : "}";
     }
-    return fmt::format(R"({{"ivgen-alg": "plain64", "hash-alg": "{}", "cipher-alg": "aes-{}", "uuid": "{}", "format": "luks", )"
-                       R"("cipher-mode": "xts", "slots": [{}], "payload-offset": {}, "master-key-iters": {}}})",
-                       hash_name(h.hash), h.key_bytes * 4, uuid, slots, h.payload_offset(), h.digest_iterations);
+    const auto quoted = [](std::string_view text) { return fmt::format("\"{}\"", text); };
+    std::vector<NodeInfo::Detail> details{{"ivgen alg", quoted(name_of(h.cipher.iv))},
+                                          {"hash alg", quoted(hash_name(h.hash))},
+                                          {"cipher alg", quoted(name_of(h.cipher.cipher))},
+                                          {"uuid", quoted(uuid)}};
+    if (h.cipher.iv == IvGenerator::kEssiv)
+        details.push_back({"ivgen hash alg", quoted(hash_name(*h.cipher.iv_hash))});
+    details.push_back({"cipher mode", quoted(name_of(h.cipher.mode))});
+    details.push_back({"slots", "[" + slots + "]"});
+    details.push_back({"payload offset", std::to_string(h.payload_offset())});
+    details.push_back({"master key iters", std::to_string(h.digest_iterations)});
+    return details;
+}
+
+std::string luks_json(const LuksHeader &header) {
+    std::string text = "{";
+    for (NodeInfo::Detail &detail : luks_details(header)) {
+        std::ranges::replace(detail.key, ' ', '-');
+        text += fmt::format(R"("{}": {}, )", detail.key, detail.json);
+        if (detail.key == "uuid")
+            text += R"("format": "luks", )";
+    }
+    text.resize(text.size() - 2);
+    return text + "}";
 }
 
 } // namespace rhea::block::crypto

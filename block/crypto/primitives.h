@@ -1,11 +1,9 @@
-// The cryptography of encrypted images: hashes, PBKDF2 (RFC 8018), AES in XTS mode (IEEE 1619), random bytes.
-//
-// libnettle does the work; its names are known to primitives.cc only.
+// The cryptography of encrypted images that is not a cipher: hashes, PBKDF2 (RFC 8018), random bytes. libnettle does the work.
 #pragma once
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -35,9 +33,10 @@ private:
     std::vector<std::uint8_t> bytes_;
 };
 
-enum class Hash : std::uint8_t { kSha1, kSha256, kSha512 };
+enum class Hash : std::uint8_t { kMd5, kSha1, kSha224, kSha256, kSha384, kSha512, kRipemd160 };
 std::optional<Hash> find_hash(std::string_view name); ///< "sha256"
 std::string_view hash_name(Hash hash);
+std::string hash_names(); ///< all of them, for messages
 std::size_t digest_size(Hash hash);
 /// The digest of `first` and `second` behind each other, or its first bytes when `to` is shorter.
 void digest(Hash hash, ByteSpan first, ByteSpan second, std::span<std::uint8_t> to);
@@ -45,22 +44,5 @@ void digest(Hash hash, ByteSpan first, ByteSpan second, std::span<std::uint8_t> 
 void derive_key(Hash hash, ByteSpan passphrase, ByteSpan salt, std::uint32_t iterations, std::span<std::uint8_t> to);
 
 util::Result<void> random_bytes(std::span<std::uint8_t> to);
-
-/// AES-XTS by sectors of 512 bytes whose tweak is their number, little endian: what LUKS calls "xts-plain64". Any thread.
-class AesXts {
-public:
-    static constexpr std::size_t kSector = 512;
-    static bool key_fits(std::size_t bytes) { return bytes == 32 || bytes == 64; } ///< AES-128, AES-256
-    /// `key`: both halves, of a size that fits.
-    explicit AesXts(ByteSpan key);
-    ~AesXts();
-    /// Whole sectors from number `sector` on; `to` may be `from`.
-    void encrypt(std::uint64_t sector, std::uint8_t *to, const std::uint8_t *from, std::size_t size) const;
-    void decrypt(std::uint64_t sector, std::uint8_t *to, const std::uint8_t *from, std::size_t size) const;
-
-private:
-    struct Keys;
-    std::unique_ptr<Keys> keys_;
-};
 
 } // namespace rhea::block::crypto

@@ -30,10 +30,28 @@ Result<void> check_fixed(const Image &image, NodeOptions &options) {
         return refuse(image, "compression_type cannot be changed; convert the image");
     if (const auto mode = options.take("preallocation"); mode && *mode != "off")
         return refuse(image, "preallocation cannot be changed; convert the image");
-    for (const auto &[key, value] : options.values())
-        if (key.starts_with("encrypt"))
-            return refuse(image, fmt::format("{} cannot be changed; convert the image", key));
     return {};
+}
+
+/// The key slots that the options change; none: they say nothing of them.
+Result<std::optional<crypto::LuksAmendment>> take_slots(const Image &image, NodeOptions &options, bool force) {
+    static constexpr std::string_view kPrefix = "encrypt.";
+    if (options.has("encryption"))
+        return refuse(image, "encryption cannot be changed; convert the image");
+    NodeOptions encrypt = options.take_child("encrypt");
+    if (encrypt.empty())
+        return std::nullopt;
+    if (!image.luks)
+        return refuse(image, "encrypt.* changes key slots, and the image is not encrypted; convert it");
+    for (const std::string_view key : {"format", "key-secret", "cipher-alg", "cipher-mode", "ivgen-alg", "ivgen-hash-alg", "hash-alg"})
+        if (encrypt.has(key))
+            return refuse(image, fmt::format("encrypt.{} cannot be changed; convert the image", key));
+    auto amendment = crypto::take_luks_amendment(encrypt, kPrefix, force);
+    if (!amendment)
+        return util::fail(amendment.error().within(image.filename()).with_code(EINVAL));
+    if (auto done = encrypt.finish({"state", "keyslot", "new-secret", "old-secret", "iter-time"}); !done)
+        return util::fail(done.error().within(image.filename() + ": encrypt").with_code(EINVAL));
+    return *amendment;
 }
 
 Task<Result<void>> store_header(Image &image, const Header &old) {
@@ -151,12 +169,17 @@ Task<Result<void>> Qcow2Node::expand_zeroes() {
     co_return Result<void>{};
 }
 
-Task<Result<void>> Qcow2Node::amend(NodeOptions options, const std::function<void(double)> &progress) {
+Task<Result<void>> Qcow2Node::amend(AmendRequest request) {
     Image &image = *image_;
+    NodeOptions &options = request.options;
+    const auto &progress = request.progress;
     if (!image.writable)
         co_return util::fail(util::Error("{}: the image is opened read-only", image.filename()).with_code(EPERM));
     if (auto ok = check_fixed(image, options); !ok)
         co_return ok;
+    auto slots = take_slots(image, options, request.force);
+    if (!slots)
+        co_return util::fail(slots.error());
     const auto compat = options.take("compat");
     if (compat && *compat != "0.10" && *compat != "v2" && *compat != "1.1" && *compat != "v3")
         co_return refuse(image, fmt::format("compat= takes 0.10 (v2) or 1.1 (v3), not '{}'", *compat));
@@ -173,6 +196,13 @@ Task<Result<void>> Qcow2Node::amend(NodeOptions options, const std::function<voi
     if (data_file && !image.header.external_data())
         co_return refuse(image, "data_file cannot be given to an image without an external data file; convert the image");
 
+    if (*slots) {
+        crypto::LuksPlace place{image.file.node(), image.header.encryption->offset, image.filename(), image.options.key_secret};
+        auto changing = crypto::amend_luks(std::move(place), *image.luks, **slots);
+        auto done = co_await changing;
+        if (!done)
+            co_return done;
+    }
     {
         co_await image.gate.close();
         const GateClosed closed(image.gate);
@@ -214,11 +244,11 @@ Task<Result<void>> Qcow2Node::amend(NodeOptions options, const std::function<voi
     co_return Result<void>{};
 }
 
-Task<Result<void>> amend(BlockNode &node, NodeOptions options, std::function<void(double)> progress) {
+Task<Result<void>> amend(BlockNode &node, AmendRequest request) {
     auto *image = dynamic_cast<Qcow2Node *>(&node);
     if (image == nullptr)
         co_return util::fail(util::Error("this is no qcow2 image").with_code(EINVAL));
-    auto amending = image->amend(std::move(options), progress);
+    auto amending = image->amend(std::move(request));
     co_return co_await amending;
 }
 

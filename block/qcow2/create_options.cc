@@ -27,7 +27,7 @@ Result<void> take_encryption(NodeOptions &options, CreateOptions &out) {
     if (!parameters)
         return util::fail(parameters.error());
     out.luks = *parameters;
-    if (auto done = encrypt.finish({"format", "key-secret", "cipher-alg", "cipher-mode", "ivgen-alg", "hash-alg", "iter-time"}); !done)
+    if (auto done = encrypt.finish({"format", "key-secret", "cipher-alg", "cipher-mode", "ivgen-alg", "ivgen-hash-alg", "hash-alg", "iter-time"}); !done)
         return util::fail(done.error().within("encrypt"));
     return {};
 }

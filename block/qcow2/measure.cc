@@ -1,5 +1,6 @@
 // How long the file of an image would be.
 #include "block/qcow2/qcow2.h"
+#include "rhea/block/secret.h"
 
 namespace rhea::block::qcow2 {
 
@@ -26,6 +27,9 @@ Result<std::pair<std::uint64_t, std::uint64_t>> measure(std::uint64_t size, std:
     auto parsed = parse_create_options(options, size, "measure");
     if (!parsed)
         return util::fail(parsed.error());
+    if (parsed->luks)
+        if (auto secret = find_secret(parsed->key_secret); !secret) // as create would find it
+            return util::fail(secret.error());
     const Geometry g = parsed->header.geometry();
     const std::uint64_t data = g.align_up(parsed->header.size);
     const std::uint64_t l2_entries = round_up(data >> g.cluster_bits, 1ull << g.l2_bits());

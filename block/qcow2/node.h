@@ -12,6 +12,7 @@
 #include "block/qcow2/image.h"
 #include "block/qcow2/mapping.h"
 #include "block/qcow2/task_group.h"
+#include "rhea/block/driver.h"
 #include "rhea/block/bitmap.h"
 #include "rhea/block/node.h"
 #include "rhea/block/options.h"
@@ -57,7 +58,7 @@ public:
     /// Changes options of the image (amend).
     /// bitmap_change.cc
     Task<Result<void>> change_bitmap(const BitmapChange &change);
-    Task<Result<void>> amend(NodeOptions options, const std::function<void(double)> &progress);
+    Task<Result<void>> amend(AmendRequest request);
 
 private:
     friend class RequestScope;

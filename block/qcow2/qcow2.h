@@ -38,7 +38,7 @@ Result<CreateOptions> parse_create_options(NodeOptions &options, std::uint64_t s
 
 Result<std::pair<std::uint64_t, std::uint64_t>> measure(std::uint64_t size, std::uint64_t allocated, NodeOptions options);
 Task<Result<void>> change_bitmap(BlockNode &node, BitmapChange change);
-Task<Result<void>> amend(BlockNode &node, NodeOptions options, std::function<void(double)> progress);
+Task<Result<void>> amend(BlockNode &node, AmendRequest request);
 
 } // namespace qcow2
 } // namespace rhea::block

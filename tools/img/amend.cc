@@ -49,9 +49,9 @@ Result<int> run_amend(Run& run) {
     {
         constexpr std::uint64_t kParts = 10000;
         Progress progress(run.has("p") && !run.quiet(), kParts);
-        auto amending = (*driver)->amend(image->node(), given->options, [&](double fraction) {
+        auto amending = (*driver)->amend(image->node(), {given->options, run.has("force"), [&](double fraction) {
             progress.set(static_cast<std::uint64_t>(fraction * kParts));
-        });
+        }});
         if (auto done = run.context().run(std::move(amending)); !done) {
             return fail(done.error());
         }

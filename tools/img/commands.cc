@@ -19,7 +19,7 @@ constexpr Option kSnapshot{'l', {}, "SNAPSHOT", "an internal snapshot: snapshot.
 constexpr Option kObject{0, "object", "OBJECT", "secret,id=ID,data=TEXT or file=NAME: a passphrase, which encrypt.key-secret=ID names"};
 constexpr Option kRate{'r', {}, "BYTES", "copy at most so many bytes a second"};
 
-constexpr Option kAmend[] = {kOptions, kFormat, kCache, kProgress, kQuiet, kImageOpts, kObject};
+constexpr Option kAmend[] = {kOptions, kFormat, {0, "force", {}, "do also what can lose the data: overwrite or erase a key slot in use"}, kCache, kProgress, kQuiet, kImageOpts, kObject};
 constexpr Option kBench[] = {
     {'c', {}, "COUNT", "number of requests; default: 75000"},
     {'d', {}, "DEPTH", "requests in flight; default: 64"},

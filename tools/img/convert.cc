@@ -160,8 +160,10 @@ Result<Image> open_target(Run& run, const Plan& plan) {
     if (!spec.image_opts) {
         spec.format = plan.target_format;
         // A new image is opened by the passphrase that it was made with.
-        if (const auto& values = plan.options.values(); !run.has("n") && values.contains("encrypt.key-secret")) {
-            spec.options.set("encrypt.key-secret", values.find("encrypt.key-secret")->second);
+        for (const std::string_view key : {"encrypt.key-secret", "key-secret"}) {
+            if (const auto at = plan.options.values().find(key); !run.has("n") && at != plan.options.values().end()) {
+                spec.options.set(at->first, at->second);
+            }
         }
     }
     // Zeroes in the place of old data give its space back.

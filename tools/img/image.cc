@@ -166,11 +166,12 @@ Result<FormatOptions> format_options(const Run& run) {
 }
 
 std::string describe_options(const block::BlockDriver& driver, bool amend) {
-    if (driver.create_options.empty()) {
+    const auto options = amend ? driver.amend_options : driver.create_options;
+    if (options.empty()) {
         return fmt::format("The format {} has no options.\n", driver.name);
     }
-    std::string text = fmt::format("{} options of {}:\n", amend ? "Amendable and other" : "Supported", driver.name);
-    for (const block::OptionDescription& option : driver.create_options) {
+    std::string text = fmt::format("{} options of {}:\n", amend ? "Amendable" : "Supported", driver.name);
+    for (const block::OptionDescription& option : options) {
         text += fmt::format("  {:<24} - {}{}\n", fmt::format("{}=<{}>", option.name, option.type),
                             option.description,
                             option.default_text.empty() ? "" : fmt::format(" (default: {})", option.default_text));

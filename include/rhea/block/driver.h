@@ -88,6 +88,13 @@ struct CreateRequest {
     std::function<Task<Result<std::shared_ptr<BlockNode>>>(std::uint64_t size, NodeOptions options)> create_file_with;
 };
 
+/// What a driver's amend() gets.
+struct AmendRequest {
+    NodeOptions options;
+    bool force = false;                          ///< also changes that can lose the data
+    std::function<void(double)> progress = {};   ///< called with the part that is done, 0 to 1
+};
+
 struct BlockDriver {
     std::string_view name;         ///< as QEMU spells it: "qcow2", "vpc"
     bool is_protocol = false;
@@ -99,8 +106,9 @@ struct BlockDriver {
     Task<Result<std::shared_ptr<BlockNode>>> (*open)(OpenRequest request) = nullptr;
     Task<Result<void>> (*create)(CreateRequest request) = nullptr; ///< null: cannot be created
     std::span<const OptionDescription> open_options = {}, create_options = {};
-    /// Changes options of an existing image (amend); null: not possible.
-    Task<Result<void>> (*amend)(BlockNode &node, NodeOptions options, std::function<void(double)> progress) = nullptr;
+    /// Changes options of an existing image (amend), those of amend_options; null: not possible.
+    Task<Result<void>> (*amend)(BlockNode &node, AmendRequest request) = nullptr;
+    std::span<const OptionDescription> amend_options = {};
     /// A step on one of the bitmaps that the image keeps; null: it keeps none.
     Task<Result<void>> (*change_bitmap)(BlockNode &node, BitmapChange change) = nullptr;
     /// Bytes that a new image of that content would take (measure); null: not possible.

@@ -195,7 +195,7 @@ TEST_F(Qcow2Check, ErrorsOfTheFileReachTheCallerAndNothingIsLost) {
 TEST_F(Qcow2Check, AmendChangesWhatCanBeChanged) {
     auto file = written();
     auto node = open(file);
-    const auto amend_with = [&](const std::string &text) { return run(node->amend(NodeOptions::from_text(text).value(), {})); };
+    const auto amend_with = [&](const std::string &text) { return run(node->amend({.options = NodeOptions::from_text(text).value()})); };
     expect_ok(amend_with("refcount_bits=64"));
     EXPECT_EQ(node->image().geometry.refcount_bits(), 64u);
     expect_clean(*node);

@@ -147,7 +147,7 @@ TEST_F(Qcow2Encryption, CreateRefusesWhatCannotBe) {
     const std::pair<std::string, const char *> cases[] = {
         {"encrypt.format=aes,encrypt.key-secret=right", "takes luks"}, {"encrypt.key-secret=right", "takes luks"},
         {"encrypt.format=luks,encrypt.key-secret=absent", "'absent'"}, {good + "preallocation=full", "preallocation="},
-        {good + "encrypt.cipher-alg=serpent-256", "serpent"},          {good + "encrypt.itertime=3", "itertime"},
+        {good + "encrypt.cipher-alg=serpent-512", "serpent"},          {good + "encrypt.itertime=3", "itertime"},
     };
     for (const auto &[options, word] : cases) {
         auto done = try_create(memory(), kMiB, options);
