@@ -6,7 +6,7 @@ INTERFACE: a row of INTERFACES; none: where the guest has to say that there is n
 cloud kernel by PVH, the others the generic one.
 MODE: pattern (the default); ext4 (mkfs, 500 MiB with checksums, remount, verify, discard, the image shrinks);
 root (an ext4 file system made by the host is the root file system); copy-on-read (what the guest reads of a backing file is in the
-image afterwards)
+image afterwards); encrypted (pattern, on an encrypted qcow2 image over an encrypted backing file)
 """
 
 import hashlib
@@ -108,7 +108,7 @@ class Bench:
         self.machine = MACHINES.get(interface, "microvm" if self.cloud else "pc")
         # Without a PM timer a kernel has but the 8254 to measure its TSC with, which fails on a busy host.
         self.clock = "tsc_early_khz=1000000" if self.cloud else ""
-        self.image, self.drive = os.path.join(folder, "disk.img"), "format=raw"
+        self.image, self.drive, self.objects = os.path.join(folder, "disk.img"), "format=raw", []
 
     def guest(self, script, seconds, extra=(), ram="256"):
         """Starts a guest that runs the script and powers off."""
@@ -119,7 +119,7 @@ class Bench:
         return Emulator(self.emulator, "-M", self.machine, "-m", ram, "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
                         *(self.options or ["-accel", "tcg", "-cpu", "max"]),
                         "-kernel", kernel, "-initrd", initrd,
-                        "-append", f"console=ttyS0 quiet no_timer_check {self.clock} rhea.run=sh,/test.sh", *drive, *self.devices)
+                        "-append", f"console=ttyS0 quiet no_timer_check {self.clock} rhea.run=sh,/test.sh", *self.objects, *drive, *self.devices)
 
 
 def expected_write():
@@ -136,22 +136,60 @@ def none(bench):
 
 
 def pattern(bench):
-    size = 8 * MIB + 512  # no multiple of a page
-    content = bytearray(random.Random(7).randbytes(size))
+    content = bytearray(random.Random(7).randbytes(8 * MIB + 512))  # no multiple of a page
     with open(bench.image, "wb") as file:
         file.write(content)
-    blocks = (size - MIB) // 65536
+    read_and_write(bench, content)
+    with open(bench.image, "rb") as file:
+        if file.read() != content:
+            raise Failure("the image does not hold what the guest wrote, or more than that has changed")
+
+
+def read_and_write(bench, content):
+    """The guest reads `content` and writes; `content` is then what the disk must hold."""
+    blocks = (len(content) - MIB) // 65536
     with bench.guest(PATTERN.replace("BLOCKS", str(blocks)), SECONDS) as guest:
-        guest.expect(f"guest: queues {bench.queues}\n", SECONDS)
-        guest.expect(f"guest: sectors {size // 512}\n", SECONDS)
+        guest.expect(f"guest: sectors {len(content) // 512}\n", SECONDS)
         guest.expect("guest: first " + hashlib.md5(content[:MIB]).hexdigest(), SECONDS)
         guest.expect("guest: last " + hashlib.md5(content[blocks * 65536:blocks * 65536 + MIB]).hexdigest(), SECONDS)
         guest.expect("guest: written " + hashlib.md5(expected_write()).hexdigest(), SECONDS)
         guest.expect_status(0, SECONDS)
     content[MIB:MIB + 524288] = expected_write()
+
+
+def encrypted(bench):
+    rhea_img = os.path.join(os.path.dirname(os.path.abspath(bench.emulator)), "rhea-img")
+    base, plain, back = (os.path.join(bench.folder, name) for name in ("base.luks", "plain.img", "back.img"))
+    bench.image = os.path.join(bench.folder, "top.qcow2")
+    bench.objects = ["-object", "secret,id=top,data=open sesame", "-object", "secret,id=base,data=below"]
+    bench.drive = "format=qcow2,encrypt.key-secret=top,backing.key-secret=base"
+    secrets = [word.replace("-object", "--object") for word in bench.objects]
+
+    def tool(program, command, *arguments):
+        subprocess.run([program, command, *secrets, *arguments], check=True)
+
+    content = bytearray(random.Random(9).randbytes(8 * MIB + 512))
+    with open(plain, "wb") as file:
+        file.write(content)
+    tool(rhea_img, "convert", "-f", "raw", "-O", "luks", "-o", "key-secret=base,iter-time=10", plain, base)
+    tool(rhea_img, "create", "-q", "-f", "qcow2", "-o", "encrypt.format=luks,encrypt.key-secret=top,encrypt.iter-time=10", "-b", base, "-F", "luks",
+         bench.image)
+    with open(base, "rb") as file:
+        below = file.read()
+    read_and_write(bench, content)
+    opened = f"driver=qcow2,file.filename={bench.image},encrypt.key-secret=top,backing.key-secret=base"
+    for program in filter(None, (rhea_img, shutil.which("qemu-img"))):
+        tool(program, "check", "-q", "--image-opts", opened)
+        tool(program, "convert", "--image-opts", opened, "-O", "raw", back)
+        with open(back, "rb") as file:
+            if file.read() != content:
+                raise Failure(f"{program} does not find in the image what the guest wrote")
+    with open(base, "rb") as file:
+        if file.read() != below:
+            raise Failure("the backing file has changed")
     with open(bench.image, "rb") as file:
-        if file.read() != content:
-            raise Failure("the image does not hold what the guest wrote, or more than that has changed")
+        if expected_write()[4096:4160] in file.read():
+            raise Failure("the image has in the clear what the guest wrote")
 
 
 def copy_on_read(bench):
@@ -240,7 +278,7 @@ def root(bench):
 
 def main():
     emulator, interface, *rest = sys.argv[1:]
-    modes = {"pattern": pattern, "ext4": ext4, "root": root, "copy-on-read": copy_on_read}
+    modes = {"pattern": pattern, "ext4": ext4, "root": root, "copy-on-read": copy_on_read, "encrypted": encrypted}
     mode = modes[rest.pop(0)] if rest and rest[0] in modes else pattern
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     for tool, package, modes_with_it in (("mke2fs", "e2fsprogs", (ext4, root)), ("qemu-img", "qemu-utils", (copy_on_read,))):
