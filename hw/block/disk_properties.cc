@@ -4,6 +4,8 @@
 #include <charconv>
 #include <fmt/format.h>
 
+#include "rhea/util/option_list.h"
+
 namespace rhea::hw {
 namespace {
 
@@ -70,6 +72,18 @@ void DiskProperties::add_to(core::PropertySet &properties) {
     };
     cache.get = [this] { return std::string(!write_cache_ ? "auto" : *write_cache_ ? "on" : "off"); };
     properties.add(std::move(cache));
+    core::Property share{"share-rw", "bool", "may other processes write the image, too (only off)", "off", {}, {}};
+    share.set = [](std::string_view text) -> util::Result<void> {
+        const auto on = util::parse_bool(text);
+        if (!on)
+            return util::fail("property 'share-rw' takes on or off, not '{}'", text);
+        if (*on)
+            return util::fail("share-rw=on is not there: an image that is open for writing is locked. Open it without locks instead, "
+                              "by file.locking=off in -drive or locking=off in the -blockdev of the file");
+        return {};
+    };
+    share.get = [] { return std::string("off"); };
+    properties.add(std::move(share));
 }
 
 void DiskProperties::add_error_policy(core::PropertySet &properties, std::string name, ActionChoice &field, std::string description) {

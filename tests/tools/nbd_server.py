@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 from img_harness import MIB, Tools
-from nbd_client import (BLOCK_STATUS, FAST_ZERO, FLUSH, FUA, READ, TRIM, WRITE, WRITE_ZEROES, NbdClient, NbdError)
+from nbd_client import (BLOCK_STATUS, DONT_FRAGMENT, FAST_ZERO, FLUSH, FUA, READ, SEND_DONT_FRAGMENT, TRIM, WRITE, WRITE_ZEROES, NbdClient, NbdError)
 
 
 class Server:
@@ -43,6 +43,10 @@ def commands(tools, program):
         client.write(4096, b"first" * 200)
         tools.check(client.read(4096, 1000) == b"first" * 200, "what was written is not there")
         client.write(100, b"unaligned", flags=FUA)
+        tools.check(bool(client.flags & SEND_DONT_FRAGMENT) == structured, f"flags {client.flags:#x}")
+        if structured:
+            whole = client.call(READ, 0, 2 * MIB, flags=DONT_FRAGMENT)
+            tools.check(len(whole) == 2 * MIB and whole[4096:4101] == b"first", "a read that must not be fragmented")
         tools.check(client.read(99, 11) == b"\0unaligned\0", "unaligned write")
         client.call(WRITE_ZEROES, 4096, 512)
         tools.check(client.read(4096, 1000) == bytes(512) + (b"first" * 200)[512:], "write zeroes")

@@ -11,6 +11,9 @@ using block::Task;
 
 std::uint16_t Connection::transmission_flags() const {
     std::uint16_t flags = kHasFlags | kSendFlush | kSendFua | kSendCache;
+    if (structured_) {
+        flags |= kSendDontFragment;  // each read is answered by one chunk in any case
+    }
     if (export_.read_only) {
         return flags | kReadOnly | kCanMultiConnect;
     }

@@ -73,7 +73,8 @@ constexpr option kOptions[] = {
     {"discard", required_argument, nullptr, kDiscard},
     {"detect-zeroes", required_argument, nullptr, kDetectZeroes},
     {"image-opts", no_argument, nullptr, kImageOpts}, {"object", required_argument, nullptr, kObject}, {"fork", no_argument, nullptr, kFork},
-    {"pid-file", required_argument, nullptr, kPidFile}, {"verbose", no_argument, nullptr, kRefused},
+    {"pid-file", required_argument, nullptr, kPidFile}, {"verbose", no_argument, nullptr, 'v'}, {"trace", required_argument, nullptr, 'T'},
+    {"tls-authz", required_argument, nullptr, kRefused}, {"selinux-label", required_argument, nullptr, kRefused},
     {"help", no_argument, nullptr, 'h'},             {"version", no_argument, nullptr, 'V'},
     {"connect", required_argument, nullptr, 'c'},    {"disconnect", no_argument, nullptr, 'd'},
     {"snapshot", no_argument, nullptr, 's'},         {"list", no_argument, nullptr, 'L'},
@@ -272,7 +273,7 @@ int main(int argc, char** argv) {
     opterr = 0;
     for (;;) {
         const int at = optind;
-        const int found = getopt_long(argc, argv, ":k:p:b:e:tf:rl:x:D:o:nhVc:dsLB:A", kOptions, nullptr);
+        const int found = getopt_long(argc, argv, ":k:p:b:e:tf:rl:x:D:o:nhVc:dsLB:AvT:", kOptions, nullptr);
         if (found == -1) {
             break;
         }

@@ -42,7 +42,7 @@ enum InfoType : std::uint16_t { kInfoExport = 0, kInfoName = 1, kInfoDescription
 
 // Transmission flags.
 inline constexpr std::uint16_t kHasFlags = 1 << 0, kReadOnly = 1 << 1, kSendFlush = 1 << 2, kSendFua = 1 << 3,
-                               kSendTrim = 1 << 5, kSendWriteZeroes = 1 << 6, kCanMultiConnect = 1 << 8,
+                               kSendTrim = 1 << 5, kSendWriteZeroes = 1 << 6, kSendDontFragment = 1 << 7, kCanMultiConnect = 1 << 8,
                                kSendCache = 1 << 10, kSendFastZero = 1 << 11;
 
 enum CommandType : std::uint16_t {

@@ -345,6 +345,15 @@ TEST_P(VirtioBlkTest, SettingsThatDoNotWork) {
     refuse("opt_io_size", "100");
     refuse("cyls", "5");
     refuse("iothread", "none");
+    refuse("share-rw", "on");
+    refuse("share-rw", "perhaps");
+    VirtioBlk one(config);
+    core::PropertySet set;
+    one.add_properties(set);
+    EXPECT_TRUE(set.set("share-rw", "off"));
+    const auto shared = set.set("share-rw", "on");
+    ASSERT_FALSE(shared);
+    EXPECT_NE(shared.error().message().find("file.locking=off"), std::string::npos);
 }
 
 TEST_P(VirtioBlkTest, FeaturesThatDoNotGoTogether) {
