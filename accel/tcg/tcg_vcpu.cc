@@ -191,7 +191,10 @@ core::VcpuExit TcgVcpu::run() {
     if (auto exit = handle_requests())
         return *exit;
     for (;;) {
-        if (std::atomic_ref<std::uint32_t>(head_->exit_request).load(std::memory_order_acquire) != 0 || requests() != 0) {
+        // What leaves to be chained has changed nothing that could admit a masked interrupt: once chained nobody asks there either. (A
+        // boot loader enters Linux with one pending, and Linux unpacks itself with interrupts off.)
+        const bool asks = last_exit_ == nullptr && requests() != 0;
+        if (std::atomic_ref<std::uint32_t>(head_->exit_request).load(std::memory_order_acquire) != 0 || asks) {
             last_exit_ = nullptr;
             if (auto exit = handle_requests())
                 return *exit;
@@ -217,11 +220,13 @@ void TcgVcpu::join(ExitSlot &exit, TranslationBlock &block) {
 }
 
 std::optional<core::VcpuExit> TcgVcpu::step() {
-    if (space_->wants_collection()) [[unlikely]]
+    if (space_->wants_collection()) [[unlikely]] {
+        last_exit_ = nullptr; // its block may be among what goes
         exclusive([this] {
             const auto held = space_->lock();
             cache_->collect_garbage();
         });
+    }
     TranslationBlock *block = lookup_block(head_->pc);
     if (!block) {
         last_exit_ = nullptr;

@@ -303,7 +303,7 @@ private:
         Label chained;
         a_.cmp(1, ptr(Gpr::r14, offsetof(ExitSlot, through_cache)), 0);
         a_.jcc(Cond::kE, chained);
-        emit_dispatch(out_.exit_next);
+        emit_find(); // as if it were chained: without a look at requests
         a_.bind(chained);
         a_.mov(8, cold_mem(offsetof(VcpuCold, exit_site)), Gpr::r14);
         a_.jmp(exit_chained);
@@ -314,6 +314,11 @@ private:
         a_.mov(4, Gpr::r11, head_mem(offsetof(VcpuHead, exit_request)));
         a_.or_(4, Gpr::r11, cold_mem(offsetof(VcpuCold, requests)));
         a_.jcc(Cond::kNE, leave);
+        emit_find();
+    }
+
+    /// r10 = head.pc: to its block.
+    void emit_find() {
         jump_cache_line();
         a_.cmp(8, ptr(kStateReg, Gpr::r11, 8, Layout::window(kJumpOffset)), Gpr::r10);
         a_.jcc(Cond::kNE, out_.find_block);

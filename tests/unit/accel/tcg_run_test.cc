@@ -97,6 +97,8 @@ protected:
                                .cs_selector = kCode,
                                .data_selector = kData,
                                .tss_selector = 0x28});
+        if (pending_)
+            vcpu_->request(pending_);
         return vcpu_->run();
     }
     void run_to_halt(std::uint32_t pc) {
@@ -136,11 +138,12 @@ protected:
         run_to_halt(0x8000);
         return result(0);
     }
-    std::uint64_t translations() const {
-        constexpr std::string_view kName = "blocks translated";
+    /// A number that `info jit` names.
+    std::uint64_t counter(std::string_view name) const {
         const std::string text = accelerator_->describe("jit");
-        return std::stoull(text.substr(text.find(kName) + kName.size()));
+        return std::stoull(text.substr(text.find(name) + name.size()));
     }
+    std::uint64_t translations() const { return counter("blocks translated"); }
     template <std::size_t kSize>
     std::vector<Trap> traps_of(const std::uint8_t (&code)[kSize]) {
         load(0x8000, code);
@@ -150,6 +153,7 @@ protected:
         return traps();
     }
 
+    std::uint32_t pending_ = 0; ///< requests when run() begins
     NoPorts ports_;
     NoRequests requests_;
     core::Clocks clocks_;
@@ -255,6 +259,15 @@ TEST_P(TcgRun, CodeThatIsMadeAnewAgainAndAgain) {
         sum += value;
     }
     EXPECT_EQ(result(0), sum);
+}
+
+TEST_P(TcgRun, BlocksAreChainedWhileAnInterruptIsMasked) {
+    constexpr std::uint32_t kRounds = 10'000;
+    pending_ = core::kRequestIntr; // nothing in the program enables interrupts
+    EXPECT_EQ(call_patched({0x8d, 0x41, 0x01, 0xc3}, 0x6200, 4, kRounds), kRounds * (kRounds + 1) / 2 + kRounds); // lea eax, [ecx + 1]; ret
+    if (GetParam() == How::kGenerated) {
+        EXPECT_LT(counter("run loop turns"), 200u);
+    }
 }
 
 TEST_P(TcgRun, AnInstructionAcrossPagesWhoseSecondPageChanges) {
