@@ -63,6 +63,8 @@ void AtaDisk::ended(const block::Result<void> &result, bool is_read) {
 // ---- state ----------------------------------------------------------------------------------------------------------
 
 void AtaDisk::serialize(core::Archive &archive) {
+    if (archive.restoring())
+        forget_ahead();
     serialize_registers(archive);
     archive.field("power_mode", power_mode_);
     archive.field("cylinders", settings_.geometry.cylinders);

@@ -27,7 +27,10 @@ private:
     static const CommandRow kCommands[];
 
     // ata_disk.cc
-    void operation_over() override { operation_ = Operation::kNone; }
+    void operation_over() override {
+        operation_ = Operation::kNone;
+        forget_ahead();
+    }
     void reset_done() override;
     void powered_on() override;
     void data_in_done() override { step_done(); }
@@ -57,6 +60,9 @@ private:
         std::uint32_t count;
     };
     TrimRange trim_range(std::size_t at) const;
+    block::Task<block::Result<void>> read_ahead();
+    bool take_from_ahead();
+    void forget_ahead() { ahead_ = {}; }
     bool trim_ranges_fit() const;
     block::Task<block::Result<void>> trim_ranges();
     bool uses_dma() const {
@@ -91,6 +97,8 @@ private:
     std::uint32_t left_ = 0;       ///< sectors still to be moved, those in the buffer among them
     std::uint32_t block_ = 1;      ///< sectors between interrupts (PIO)
     IdeHost::Segments segments_;   ///< of the DMA transfer that is under way
+    std::vector<std::uint8_t> ahead_; ///< sectors of the PIO read that is under way, from `ahead_lba_` on; not part of the state
+    std::uint64_t ahead_lba_ = 0;
 };
 
 } // namespace rhea::hw

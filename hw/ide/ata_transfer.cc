@@ -9,6 +9,7 @@ using namespace ata;
 
 namespace {
 constexpr std::uint32_t kVerifySectors = 256; ///< read at a time
+constexpr std::uint32_t kAheadSectors = 256;  ///< of a PIO read that are read together
 constexpr std::size_t kTrimEntry = 8;         ///< bytes: 48 bits of LBA, 16 of length
 } // namespace
 
@@ -48,6 +49,7 @@ void AtaDisk::transfer(Operation operation, bool extended, std::uint32_t block, 
     }
     if (!address(extended))
         return;
+    forget_ahead();
     operation_ = operation;
     block_ = block;
     fua_ = fua;
@@ -126,9 +128,39 @@ void AtaDisk::go_on() {
 
 // ---- PIO ------------------------------------------------------------------------------------------------------------
 
+// Between two blocks a request to the back end would take longer than the guest takes to fetch a block, and firmware reads by PIO:
+// so the command's sectors are read together.
+
 void AtaDisk::begin_read_block() {
     buffer_.resize(std::size_t{std::min(block_, left_)} * kSectorSize);
+    if (take_from_ahead())
+        return send_buffer();
+    if (left_ > block_)
+        return start_step([this] { return read_ahead(); }, true);
     start_step([this] { return read_sectors(); }, true);
+}
+
+/// Fills the buffer with what was read before.
+bool AtaDisk::take_from_ahead() {
+    const std::uint64_t first = (lba_ - ahead_lba_) * kSectorSize;
+    if (lba_ < ahead_lba_ || first + buffer_.size() > ahead_.size())
+        return false;
+    std::copy_n(ahead_.data() + first, buffer_.size(), buffer_.data());
+    return true;
+}
+
+block::Task<block::Result<void>> AtaDisk::read_ahead() {
+    ahead_.resize(std::size_t{std::min(left_, kAheadSectors)} * kSectorSize);
+    ahead_lba_ = lba_;
+    const block::IoVector to(ahead_.data(), ahead_.size());
+    block::Task<block::Result<void>> task = disk().read(lba_ * kSectorSize, to);
+    const block::Result<void> done = co_await task;
+    if (done && take_from_ahead())
+        co_return done;
+    // One of them cannot be read. The host is told when it comes to it.
+    forget_ahead();
+    block::Task<block::Result<void>> block_alone = read_sectors();
+    co_return co_await block_alone;
 }
 
 void AtaDisk::begin_write_block() {
@@ -169,7 +201,7 @@ void AtaDisk::step_done() {
         --lba_;
         note_position();
         phase_ = Phase::kIdle;
-        operation_ = Operation::kNone;
+        operation_over();
         file_.status = kDrdy | kDsc;
     } else if (left_ > 0) {
         next_block_out();

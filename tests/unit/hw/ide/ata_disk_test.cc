@@ -293,6 +293,34 @@ TEST_P(AtaDiskTest, ErrorsAreReported) {
     EXPECT_EQ(rig.in(kStatus), 0x51);
 }
 
+TEST_P(AtaDiskTest, APioReadIsOneRequest) {
+    node.log.clear();
+    rig.command(kReadSectors, 100, 40);
+    EXPECT_EQ(rig.read_data(40 * 512), sectors(100, 40));
+    EXPECT_EQ(rig.in(kStatus), 0x50);
+    EXPECT_EQ(node.count(test::MemoryBlockNode::Kind::kRead), 1u);
+    // What was read is not kept for the next command.
+    const auto data = test::IdeRig::pattern(512, 3);
+    std::copy(data.begin(), data.end(), node.bytes.begin() + 101 * 512);
+    rig.command(kReadSectors, 101, 2);
+    EXPECT_EQ(rig.read_data(512), data);
+}
+
+TEST_P(AtaDiskTest, ABadSectorInALongPioRead) {
+    node.fault = [](std::size_t, const test::MemoryBlockNode::Logged& request) {
+        return request.offset <= 102 * 512 && 102 * 512 < request.offset + request.length ? EIO : 0;
+    };
+    rig.command(kReadSectors, 100, 8);
+    for (unsigned i = 0; i < 2; ++i) {
+        EXPECT_EQ(rig.in(kStatus), 0x58);
+        EXPECT_EQ(rig.read_data(512), sectors(100 + i, 1));
+    }
+    EXPECT_EQ(rig.in(kStatus), 0x51);
+    EXPECT_EQ(rig.in(kError), kUnc);
+    EXPECT_EQ(rig.in(kLbaLow), 102);
+    EXPECT_EQ(rig.in(kCount), 6);
+}
+
 TEST_P(AtaDiskTest, StoppedRequestsAreDoneAgain) {
     bool stopped = false;
     block::BlockBackend& drive = *rig.drives["d"];
