@@ -52,6 +52,9 @@ public:
         : callback_(std::move(callback)), fd_(fd), source_(g_source_new(&g_fd_functions, sizeof(FdSource))) {
         self()->callback = &callback_;
         self()->tag = nullptr;
+        // Nothing runs the loop inside a callback. glib guards against that by taking the descriptor out of the poll and
+        // back in, and wakes its own loop twice for it: two system calls and one more turn for each event.
+        g_source_set_can_recurse(source_, TRUE);
         set_events(events);
         g_source_attach(source_, context);
     }

@@ -2,10 +2,38 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
+#include <vector>
 
 namespace rhea::core {
 namespace {
+
+TEST(MachineLock, WhoWaitsGetsItFromAThreadThatTakesItAgainAtOnce) {
+    // A guest that polls a register: held almost all the time, never for long.
+    std::atomic<bool> stop{false};
+    std::thread poller([&] {
+        while (!stop) {
+            const MachineLockGuard lock;
+            for (int i = 0; i < 100; ++i)
+                stop.load();
+        }
+    });
+    std::uint64_t shared = 0;
+    std::vector<std::thread> others;
+    for (int i = 0; i < 3; ++i)
+        others.emplace_back([&] {
+            for (int n = 0; n < 2000; ++n) {
+                const MachineLockGuard lock;
+                ++shared;
+            }
+        });
+    for (std::thread &each : others)
+        each.join();
+    stop = true;
+    poller.join();
+    EXPECT_EQ(shared, 6000u);
+}
 
 TEST(MachineLock, Nests) {
     EXPECT_FALSE(MachineLock::held_by_this_thread());
