@@ -13,7 +13,7 @@ namespace {
 /// Pieces of one system call; the stack holds them.
 constexpr std::size_t kPieces = 64;
 
-template <typename Call> std::int64_t transfer(std::span<const iovec> pieces, std::uint64_t offset, Call &&call) {
+template <typename Call> std::int64_t transfer(std::span<const iovec> pieces, std::uint64_t offset, bool is_read, Call &&call) {
     std::int64_t done = 0;
     std::size_t skip = 0; // bytes of pieces[0] that are done
     while (!pieces.empty()) {
@@ -31,6 +31,9 @@ template <typename Call> std::int64_t transfer(std::span<const iovec> pieces, st
         if (got == 0)
             break;
         done += got;
+        const std::uint64_t asked = total_length(std::span(part).first(count));
+        if (is_read && is_end_of_file(static_cast<std::uint64_t>(got), asked, offset + static_cast<std::uint64_t>(done)))
+            break;
         skip += static_cast<std::size_t>(got);
         while (!pieces.empty() && skip >= pieces[0].iov_len) {
             skip -= pieces[0].iov_len;
@@ -43,19 +46,16 @@ template <typename Call> std::int64_t transfer(std::span<const iovec> pieces, st
 } // namespace
 
 std::int64_t read_fully(int fd, std::span<const iovec> pieces, std::uint64_t offset) {
-    return transfer(pieces, offset, [fd](const iovec *part, int count, off_t at) { return ::preadv(fd, part, count, at); });
+    return transfer(pieces, offset, true, [fd](const iovec *part, int count, off_t at) { return ::preadv(fd, part, count, at); });
 }
 
 std::int64_t write_fully(int fd, std::span<const iovec> pieces, std::uint64_t offset, bool fua) {
     const int flags = fua ? RWF_DSYNC : 0;
-    const std::int64_t done = transfer(pieces, offset, [fd, flags](const iovec *part, int count, off_t at) {
+    const std::int64_t done = transfer(pieces, offset, false, [fd, flags](const iovec *part, int count, off_t at) {
         return flags ? ::pwritev2(fd, part, count, at, flags) : ::pwritev(fd, part, count, at);
     });
-    std::uint64_t wanted = 0;
-    for (const iovec &piece : pieces)
-        wanted += piece.iov_len;
     // A write of nothing into a piece of something: the device is full.
-    return done >= 0 && static_cast<std::uint64_t>(done) < wanted ? -ENOSPC : done;
+    return done >= 0 && static_cast<std::uint64_t>(done) < total_length(pieces) ? -ENOSPC : done;
 }
 
 } // namespace rhea::block

@@ -55,6 +55,7 @@ using Prepare = void (*)(io_uring_sqe *, int, const iovec *, unsigned, __u64, in
 
 /// Goes on until all is done, at the file's end, or at an error; -EAGAIN: the ring cannot do it now, a thread can.
 Task<std::int64_t> ring_transfer(Ring &ring, int fd, const IoVector &memory, std::uint64_t offset, Prepare prepare, int flags) {
+    const bool is_read = prepare == Prepare{io_uring_prep_readv2};
     std::uint64_t done = 0;
     IoVector rest; // what a short transfer left
     for (;;) {
@@ -64,7 +65,8 @@ Task<std::int64_t> ring_transfer(Ring &ring, int fd, const IoVector &memory, std
         io_uring_sqe *entry = ring.next_entry();
         if (!entry)
             co_return -EAGAIN;
-        prepare(entry, fd, pieces.data(), static_cast<unsigned>(std::min<std::size_t>(pieces.size(), IOV_MAX)), offset + done, flags);
+        const std::span<const iovec> now = pieces.first(std::min<std::size_t>(pieces.size(), IOV_MAX));
+        prepare(entry, fd, now.data(), static_cast<unsigned>(now.size()), offset + done, flags);
         RingAwaiter job(ring, *entry);
         const std::int64_t got = co_await job;
         if (got == -EINTR)
@@ -72,7 +74,8 @@ Task<std::int64_t> ring_transfer(Ring &ring, int fd, const IoVector &memory, std
         if (got < 0)
             co_return got;
         done += static_cast<std::uint64_t>(got);
-        if (got == 0 || done == memory.size())
+        if (got == 0 || done == memory.size() ||
+            (is_read && is_end_of_file(static_cast<std::uint64_t>(got), total_length(now), offset + done)))
             co_return static_cast<std::int64_t>(done);
         rest = memory.slice(done, memory.size() - done);
     }

@@ -177,7 +177,7 @@ TEST_P(FileTest, DirectRequestsOfAnyShape) {
 Task<void> write_bytes(BlockNode &node, std::uint64_t offset, std::vector<std::uint8_t> bytes, unsigned &done) {
     const IoVector from(bytes.data(), bytes.size());
     auto result = co_await node.write(offset, from);
-    EXPECT_TRUE(result);
+    EXPECT_TRUE(result) << result.error().message();
     ++done;
 }
 
