@@ -140,8 +140,11 @@ _start:
 2:  inb %dx, %al
     testb %al, %al
     jnz 2b
-    sti                             # what the former driver's request had sent
-    nop
+    # What the former driver's request had sent: a host may take its time between the descriptor and the interrupt.
+    movw $500, %cx
+    sti
+3:  inb %dx, %al
+    loop 3b
     cli
     movl $0, (QUEUE_COUNT)
     call start
