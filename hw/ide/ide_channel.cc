@@ -9,8 +9,9 @@ namespace rhea::hw {
 using namespace ata;
 
 namespace {
-/// What the host reads where nobody drives the wires: a resistor pulls DD7 down, so that BSY is not seen.
-constexpr std::uint8_t kFloating = 0x7f;
+/// What the host reads where nobody drives the wires. Real ones have a resistor at DD7, so that BSY is not seen; firmware that waits
+/// for DRQ to go, too, would wait for it in vain with the other bits set.
+constexpr std::uint8_t kFloating = 0x00;
 } // namespace
 
 IdeChannel::IdeChannel(unsigned number, core::IrqLine irq, Controller &controller)

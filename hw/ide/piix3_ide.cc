@@ -20,6 +20,7 @@ Piix3Ide::Piix3Ide(std::array<core::IrqLine, kChannels> irqs, core::MemoryRegion
         channels_[number] = std::make_unique<IdeChannel>(number, irqs[number], static_cast<IdeChannel::Controller &>(*this));
         channels_[number]->add_bus_master_registers(bus_master_);
         config().writable16(kIdeTiming + 2 * number, 0xffff);
+        config().set16(kIdeTiming + 2 * number, kDecodeEnable);
         for (core::MemoryRegion *region : {&channels_[number]->command_region(), &channels_[number]->control_region()})
             region->set_enabled(false);
         io_root.add(kCommandPorts[number], channels_[number]->command_region());
@@ -44,8 +45,6 @@ void Piix3Ide::update_ports() {
 
 void Piix3Ide::enable_channels() {
     config().set16(pci_reg::kCommand, pci_reg::kCommandIo | pci_reg::kCommandBusMaster);
-    for (unsigned number = 0; number < kChannels; ++number)
-        config().set16(kIdeTiming + 2 * number, kDecodeEnable);
     update_ports();
 }
 
@@ -61,8 +60,11 @@ std::string Piix3Ide::firmware_path() const { return pci_firmware_path(*this, "i
 
 void Piix3Ide::reset() {
     PciDevice::reset();
-    for (const auto &channel : channels_)
-        channel->reset();
+    for (unsigned number = 0; number < kChannels; ++number) {
+        config().set16(kIdeTiming + 2 * number, kDecodeEnable);
+        channels_[number]->reset();
+    }
+    update_ports();
 }
 
 void Piix3Ide::serialize(core::Archive &archive) {
