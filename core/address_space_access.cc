@@ -262,6 +262,32 @@ std::uint64_t AddressSpace::load(hwaddr addr, unsigned size, MemTxResult* result
     return value;
 }
 
+void AddressSpace::load_repeatedly(hwaddr addr, unsigned size, std::uint8_t* to,
+                                   std::size_t count) {
+    ViewGuard guard;
+    while (count != 0) {
+        const FlatView& current = view();
+        const Location at = locate(current, addr);
+        const bool is_register = at.range != nullptr && at.range->host == nullptr &&
+                                 (at.run == 0 || at.run >= size);
+        if (!is_register) {
+            const std::uint64_t value = load(addr, size);
+            copy(to, &value, size);
+            to += size;
+            --count;
+            continue;
+        }
+        const MemoryRegion& region = *at.range->region;
+        const IoScope scope(region);
+        const hwaddr offset = at.range->region_offset + (addr - at.range->start);
+        // A read may change the map.
+        for (; count != 0 && &view() == &current; --count, to += size) {
+            const std::uint64_t value = region_read(region, offset, size);
+            copy(to, &value, size);
+        }
+    }
+}
+
 void AddressSpace::store(hwaddr addr, std::uint64_t value, unsigned size, MemTxResult* result) {
     const MemTxResult outcome = write(addr, &value, size);
     if (result != nullptr) {

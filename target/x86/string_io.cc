@@ -4,6 +4,24 @@
 #include "string_cursor.h"
 
 namespace rhea::target::x86 {
+namespace {
+
+/// Elements that INS reads before it looks whether somebody asks for the vCPU, or for the machine lock.
+constexpr std::size_t kInputsAtOnce = 64;
+
+/// Several elements of REP INS into one page of plain RAM; how many, 0 where that cannot be.
+std::uint64_t input_run(Cpu& cpu, const StringCursor& to, std::uint64_t left, std::uint16_t port, unsigned size, As as) {
+    const std::uint64_t count = std::min<std::uint64_t>(to.run_length(left), kInputsAtOnce);
+    if (count <= 1 || to.backward() || cpu.watch.port_count != 0)
+        return 0;
+    const LinearTarget target = resolve(cpu, to.linear(), tcg::Access::kWrite, as);
+    if (target.host == nullptr)
+        return 0;
+    cpu.host.io().load_repeatedly(port, size, target.host, count);
+    return count;
+}
+
+}  // namespace
 
 std::uint64_t helper_ins(CpuState* state, std::uint64_t a, std::uint64_t, std::uint64_t) {
     return guarded(state, [&](Cpu& cpu) -> std::uint64_t {
@@ -17,6 +35,13 @@ std::uint64_t helper_ins(CpuState* state, std::uint64_t a, std::uint64_t, std::u
             Fault fault;
             if (!to.check(true, fault))
                 throw Fault(fault);
+            if (const std::uint64_t run = input_run(cpu, to, count.left(), port, info.size, as)) {
+                to.advance(run);
+                count.done(run);
+                if (count.pauses())
+                    return 1;
+                continue;
+            }
             check_watched_port(cpu, port, info.size);
             // The port is read only when the value can be stored.
             if (to.run_length(1) == 0) {

@@ -240,6 +240,9 @@ public:
     /// Single accesses of 1, 2, 4 or 8 bytes, little endian.
     std::uint64_t load(hwaddr addr, unsigned size, MemTxResult *result = nullptr);
     void store(hwaddr addr, std::uint64_t value, unsigned size, MemTxResult *result = nullptr);
+    /// `count` such loads from the same address one after the other, into `to` (a FIFO's data port): one look at the map and one time
+    /// of the machine lock where it is one register of a device.
+    void load_repeatedly(hwaddr addr, unsigned size, std::uint8_t *to, std::size_t count);
 
     /// Also reports the present view. A listener that outlives the address space need not (and
     /// must not) take itself off.

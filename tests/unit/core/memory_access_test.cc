@@ -135,6 +135,32 @@ TEST_F(AccessTest, TheMachineLockIsHeldUnlessTheHandlerLocks) {
     EXPECT_FALSE(device.locked);
 }
 
+TEST_F(AccessTest, ADataPortIsReadAgainAndAgain) {
+    struct Fifo final : IoHandler {
+        MemoryRegion* region = nullptr;
+        std::uint64_t next = 0x100;
+        std::uint64_t io_read(hwaddr offset, unsigned size) override {
+            EXPECT_EQ(offset, 2u);
+            EXPECT_EQ(size, 2u);
+            EXPECT_TRUE(MachineLock::held_by_this_thread());
+            if (next == 0x105) {
+                region->set_enabled(false);
+            }
+            return next++;
+        }
+        void io_write(hwaddr, std::uint64_t, unsigned) override {}
+    } fifo;
+    auto region = MemoryRegion::io("fifo", 8, fifo, {.min = 1, .max = 4});
+    fifo.region = region.get();
+    root->add(0, *region);
+    std::uint16_t values[8] = {};
+    space.load_repeatedly(2, 2, reinterpret_cast<std::uint8_t*>(values), 4);
+    EXPECT_EQ(std::vector<std::uint16_t>(values, values + 4), (std::vector<std::uint16_t>{0x100, 0x101, 0x102, 0x103}));
+    space.load_repeatedly(2, 2, reinterpret_cast<std::uint8_t*>(values), 4);
+    EXPECT_EQ(std::vector<std::uint16_t>(values, values + 4), (std::vector<std::uint16_t>{0x104, 0x105, 0xffff, 0xffff}))
+        << "it took itself off the map";
+}
+
 TEST_F(AccessTest, AHandlerMayTakeItselfOffTheMap) {
     struct Vanishing final : IoHandler {
         MemoryRegion* region = nullptr;

@@ -242,6 +242,14 @@ TEST_F(Strings, PortStrings) {
     EXPECT_EQ(m.peek<std::uint16_t>(0x200fff), 0x40);
     EXPECT_EQ(m.peek<std::uint16_t>(0x201003), 0x42);
     EXPECT_EQ(s.gpr[kRcx], 0u);
+    // Many, over the end of a page: in runs, each element once and in order.
+    set(0, 0x201f00, 300);
+    m.call(helper_ins, info(2));
+    for (unsigned i = 0; i < 300; ++i)
+        ASSERT_EQ(m.peek<std::uint16_t>(0x201f00 + 2 * i), 0x43 + i) << i;
+    EXPECT_EQ(s.gpr[kRcx], 0u);
+    EXPECT_EQ(s.gpr[kRdi], 0x201f00u + 600);
+    m.ports.next = 0x43;
     m.poke<std::uint16_t>(0x200000, 0x1234);
     set(0x200000, 0, 7);
     m.call(helper_outs, info(2, RepKind::kNone));
