@@ -23,7 +23,7 @@ def qcow2(name, secret, backing=None):
 
 def try_often(tools, *arguments):
     """qemu-img measures PBKDF2 by a clock that is too coarse for short times now and then."""
-    for _ in range(30):
+    for _ in range(60):
         code, out, err = tools.qemu(*arguments)
         if "accurate CPU usage" not in err:
             break
