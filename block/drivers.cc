@@ -28,8 +28,8 @@ constexpr std::array<OptionDescription, 3> kFileOptions{{
 }};
 constexpr std::array<OptionDescription, 3> kFileCreateOptions{{
     {"extent_size_hint", "size", "Space that XFS takes at a time for the file; other file systems do not look at it", "0"},
-    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)", "off"},
-    {"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)", "off"},
+    {"preallocation", "str", "Whether the file gets its space at once: no (off), without writing (falloc), by writing zeros (full)", "off"},
+    {"nocow", "bool (on/off)", "Make a file whose blocks btrfs overwrites in place; other file systems do not look at it", "off"},
 }};
 constexpr std::array<std::string_view, 1> kFileSchemes{"file"}, kDeviceSchemes{"host_device"};
 

@@ -112,7 +112,7 @@ Task<Result<NodePtr>> open_file_child(IoContext &context, std::string filename, 
         if (!node)
             co_return fail(Error("there is no node '{}' for file=", *name).with_code(ENOENT));
         if (node->read_only() && !generic.flags.read_only && !generic.flags.auto_read_only)
-            co_return fail(Error("node '{}' is read-only; say read-only=on here, too", *name).with_code(EPERM));
+            co_return fail(Error("node '{}' takes no writes; say read-only=on here, too", *name).with_code(EPERM));
         co_return node;
     }
     NodeOptions child = options.take_child("file");

@@ -78,7 +78,7 @@ Result<NodeOptions> NodeOptions::from_json(std::string_view text) {
         return fail("JSON text is wrong near character {}", error.byte);
     }
     if (!value.is_object())
-        return fail("JSON text must be an object: {\"driver\":...}");
+        return fail("JSON text is no object such as {\"driver\":...}");
     NodeOptions options;
     if (auto done = flatten(value, {}, 0, options); !done)
         return fail(done.error());

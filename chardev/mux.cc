@@ -22,12 +22,12 @@ struct EscapeCommand {
     std::string_view help;
 };
 constexpr std::array kCommands{
-    EscapeCommand{'h', "print this help"},
-    EscapeCommand{'x', "exit emulator"},
-    EscapeCommand{'s', "save disk data back to file (if -snapshot)"},
-    EscapeCommand{'t', "toggle console timestamps"},
-    EscapeCommand{'b', "send break (magic sysrq)"},
-    EscapeCommand{'c', "switch between console and monitor"},
+    EscapeCommand{'h', "list these keys"},
+    EscapeCommand{'x', "leave the emulator"},
+    EscapeCommand{'s', "commit what -snapshot holds to the images"},
+    EscapeCommand{'t', "timestamps in front of lines: on, off"},
+    EscapeCommand{'b', "a break on the serial line (Linux: SysRq)"},
+    EscapeCommand{'c', "the next of those who share this terminal"},
 };
 
 /// The escape character as a person types it: "C-a".

@@ -30,7 +30,7 @@ util::Result<Endpoint> unix_endpoint(const SocketAddress& address) {
     name.sun_family = AF_UNIX;
     const std::size_t skip = address.abstract_name ? 1 : 0;
     if (address.path.size() + skip >= sizeof name.sun_path) {
-        return util::fail("the socket path {} is too long: {} bytes are the limit", address.path,
+        return util::fail("no socket can be at {}: its path has more than {} bytes", address.path,
                           sizeof name.sun_path - 1);
     }
     std::memcpy(name.sun_path + skip, address.path.data(), address.path.size());

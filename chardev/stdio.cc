@@ -84,7 +84,7 @@ util::Result<std::unique_ptr<Chardev>> make_stdio(const BackendContext& context,
         return util::fail(signals.error());
     }
     if (g_terminal.in_use.exchange(true)) {
-        return util::fail("cannot use stdio by multiple character devices; "
+        return util::fail("another character device has the terminal already; "
                           "-serial mon:stdio shares it between the guest and the monitor");
     }
     return std::make_unique<StdioChardev>(std::move(id), context.loop, *signals);

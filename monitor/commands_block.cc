@@ -83,17 +83,17 @@ std::vector<Command> block_commands() {
     using enum ArgumentType;
     return {
         {"eject", "eject", {{"force", kFlag, true, "f"}, {"device", kString}}, "[-f] device",
-         "eject a removable medium (use -f to force it)", eject, nullptr},
+         "open a drive's tray and take the medium out (-f: also when the guest has locked it)", eject, nullptr},
         {"change",
          "",
          {{"device", kString}, {"target", kString}, {"arg", kString, true}, {"read-only-mode", kString, true}},
-         "device filename [format [read-only-mode]]", "change a removable medium", change, nullptr},
-        {"commit", "", {{"device", kString}}, "device|all", "commit changes to the disk images (of -snapshot or a backing file)",
+         "device filename [format [read-only-mode]]", "put another image into a drive", change, nullptr},
+        {"commit", "", {{"device", kString}}, "device|all", "write what an overlay holds (also of -snapshot) to the image below",
          commit, nullptr},
-        {"block_resize", "", {{"device", kString}, {"size", kString}}, "device size", "resize a block image", block_resize, nullptr},
+        {"block_resize", "", {{"device", kString}, {"size", kString}}, "device size", "change a disk's size", block_resize, nullptr},
         {"drive_add", "", {{"node", kFlag, true, "n"}, {"pci_addr", kString}, {"opts", kRest}}, "[-n] 0 opts",
          "add drive (-n: a node) for a device to come", drive_add, nullptr},
-        {"drive_del", "", {{"id", kString}}, "device|node", "remove host block device, or a node that nobody uses", drive_del, nullptr},
+        {"drive_del", "", {{"id", kString}}, "device|node", "take a drive's image away, or a node that nobody uses", drive_del, nullptr},
         {"snapshot_blkdev",
          "blockdev-snapshot-sync",
          {{"reuse", kFlag, true, "n"}, {"device", kString}, {"snapshot-file", kString, true}, {"format", kString, true}},
@@ -103,7 +103,7 @@ std::vector<Command> block_commands() {
          "block_set_io_throttle",
          {{"device", kString}, {"bps", kInteger}, {"bps_rd", kInteger}, {"bps_wr", kInteger}, {"iops", kInteger},
           {"iops_rd", kInteger}, {"iops_wr", kInteger}},
-         "device bps bps_rd bps_wr iops iops_rd iops_wr", "change I/O throttle limits for a block drive", set_throttle, nullptr},
+         "device bps bps_rd bps_wr iops iops_rd iops_wr", "limit a drive's bytes and requests a second; 0: no limit", set_throttle, nullptr},
     };
 }
 

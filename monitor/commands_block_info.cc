@@ -248,9 +248,9 @@ std::vector<Command> block_info_commands() {
     using enum ArgumentType;
     return {
         {"info block", "query-block", {{"verbose", kFlag, true, "v"}, {"device", kString, true}}, "[-v] [device]",
-         "show info of one block device or all block devices (-v: details of images)", query_block, print_block},
-        {"info blockstats", "query-blockstats", {}, "", "show block device statistics", blockstats, print_blockstats},
-        {"info iothreads", "query-iothreads", {}, "", "show iothreads", iothreads, print_iothreads},
+         "drives and their images, or one of them (-v: the images' details too)", query_block, print_block},
+        {"info blockstats", "query-blockstats", {}, "", "what each drive has read, written and flushed", blockstats, print_blockstats},
+        {"info iothreads", "query-iothreads", {}, "", "threads that serve drives", iothreads, print_iothreads},
     };
 }
 

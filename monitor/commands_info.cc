@@ -57,7 +57,7 @@ std::string print_cpus(const Host& host, const Value& result) {
 Result<Value> choose_cpu(Host& host, const Arguments& arguments) {
     const std::int64_t index = arguments.integer("index");
     if (index < 0 || static_cast<std::size_t>(index) >= host.machine().vcpus().size()) {
-        return util::fail("invalid CPU index {}; info cpus lists them", index);
+        return util::fail("there is no CPU {}; info cpus lists them", index);
     }
     host.current_cpu = static_cast<unsigned>(index);
     return Value(std::string());
@@ -77,7 +77,7 @@ Result<Value> registers(Host& host, const Arguments& arguments) {
         }
     });
     if (vcpus.empty()) {
-        return util::fail("No CPU available");
+        return util::fail("the machine has no CPU");
     }
     if (!text.ends_with('\n')) {
         text += '\n';
@@ -105,7 +105,7 @@ std::string print_kvm(const Value& result) {
 
 Result<Value> jit(Host& host, const Arguments&) {
     if (host.accelerator().name() != "tcg") {
-        return util::fail("JIT information is only available with accel=tcg");
+        return util::fail("there is a JIT with accel=tcg only, not with {}", host.accelerator().name());
     }
     std::string text;
     host.with_parked_vcpus([&] { text = host.accelerator().describe("jit"); });
@@ -176,33 +176,33 @@ Result<Value> pic(Host& host, const Arguments&) {
 
 std::vector<Command> info_commands() {
     return {
-        {"info version", "query-version", {}, "", "show the version of Rhea", version,
+        {"info version", "query-version", {}, "", "Rhea's version", version,
          print_version},
-        {"info status", "query-status", {}, "", "show the current VM status (running|paused)",
+        {"info status", "query-status", {}, "", "whether the guest runs, or why it does not",
          status, print_status},
-        {"info name", "query-name", {}, "", "show the current VM name", name, print_name},
-        {"info cpus", "query-cpus-fast", {}, "", "show infos for each CPU", cpus, nullptr, print_cpus},
-        {"cpu", "", {{"index", ArgumentType::kInteger}}, "index", "set the default CPU (of info registers and x)", choose_cpu, nullptr},
+        {"info name", "query-name", {}, "", "the guest's name, of -name", name, print_name},
+        {"info cpus", "query-cpus-fast", {}, "", "the CPUs and their host threads", cpus, nullptr, print_cpus},
+        {"cpu", "", {{"index", ArgumentType::kInteger}}, "index", "choose the CPU that info registers and x look at", choose_cpu, nullptr},
         {"info registers",
          "",
          {{"cpustate_all", ArgumentType::kFlag, true, "a"}},
          "[-a]",
-         "show the registers of the default CPU (-a: of all CPUs)",
+         "registers of the chosen CPU (-a: of all)",
          registers,
          nullptr},
         {"info mtree",
          "",
          {{"flatview", ArgumentType::kFlag, true, "f"}},
          "[-f]",
-         "show memory tree (-f: dump flat view)",
+         "regions of the address spaces (-f: as they overlap)",
          mtree,
          nullptr},
-        {"info kvm", "query-kvm", {}, "", "show KVM information and exit counts", kvm, print_kvm},
-        {"info jit", "", {}, "", "show dynamic compiler info", jit, nullptr},
-        {"info chardev", "query-chardev", {}, "", "show the character devices", chardev,
+        {"info kvm", "query-kvm", {}, "", "whether KVM is used, and its exits by reason", kvm, print_kvm},
+        {"info jit", "", {}, "", "what the JIT has compiled, and how full its buffer is", jit, nullptr},
+        {"info chardev", "query-chardev", {}, "", "character devices and where they lead", chardev,
          print_chardev},
-        {"info qtree", "", {}, "", "show device tree", qtree, print_qtree},
-        {"info pic", "", {}, "", "show PIC state", pic, nullptr},
+        {"info qtree", "", {}, "", "devices and buses, with properties", qtree, print_qtree},
+        {"info pic", "", {}, "", "state of the interrupt controllers", pic, nullptr},
     };
 }
 

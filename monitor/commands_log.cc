@@ -12,7 +12,7 @@ using util::Result;
 Result<Value> log(Host&, const Arguments& arguments) {
     const std::string& items = arguments.text("items");
     if (items == "help") {
-        std::string text = "Log items (comma separated):\nnone            remove all logs\n";
+        std::string text = "Log items, of which -d and log take a list with commas:\nnone            nothing is logged\n";
         for (const util::LogItem& item : util::log_items()) {
             text += fmt::format("{:<15} {}\n", item.name, item.help);
         }
@@ -42,9 +42,9 @@ Result<Value> log_file(Host&, const Arguments& arguments) {
 std::vector<Command> log_commands() {
     return {
         {"log", "", {{"items", ArgumentType::kString}}, "item1[,...]",
-         "activate logging of the specified items ('log help' for a list)", log, nullptr},
+         "what is logged from now on; 'log help' lists the items", log, nullptr},
         {"logfile", "", {{"filename", ArgumentType::kString}}, "filename",
-         "output logs to 'filename'", log_file, nullptr},
+         "where the log goes from now on", log_file, nullptr},
     };
 }
 

@@ -46,7 +46,7 @@ Result<DumpFormat> parse_format(std::string_view text) {
             return util::fail("format '{}' is not in this version of Rhea; x, d, u, o and c are",
                               letter);
         } else {
-            return util::fail("invalid char in format: '{}'", letter);
+            return util::fail("'{}' is no letter of a format: x, d, u, o or c, with b, h, w or g for the size", letter);
         }
     }
     return format;
@@ -114,7 +114,7 @@ Result<Value> virtual_memory(Host& host, const Arguments& arguments) {
         return util::fail(format.error());
     }
     if (host.machine().vcpus().empty()) {
-        return util::fail("No CPU available");
+        return util::fail("the machine has no CPU");
     }
     std::string text;
     host.with_parked_vcpus([&] {
@@ -144,14 +144,14 @@ std::vector<Command> memory_commands() {
          "",
          {{"fmt", ArgumentType::kFormat, true}, {"addr", ArgumentType::kInteger}},
          "/fmt addr",
-         "virtual memory dump starting at 'addr'",
+         "memory as the chosen CPU's page tables map it, from 'addr' on",
          virtual_memory,
          nullptr},
         {"xp",
          "",
          {{"fmt", ArgumentType::kFormat, true}, {"addr", ArgumentType::kInteger}},
          "/fmt addr",
-         "physical memory dump starting at 'addr'",
+         "physical memory, from 'addr' on",
          physical,
          nullptr},
     };

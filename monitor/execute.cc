@@ -136,7 +136,7 @@ util::Result<Arguments> parse_arguments(const Command& command, std::string_view
     }
     skip_blanks(text);
     if (!text.empty()) {
-        return util::fail("extraneous characters at the end of line: '{}'", text);
+        return util::fail("'{}' is more than the command takes", text);
     }
     return arguments;
 }
@@ -166,7 +166,7 @@ std::string run_line(Host& host, std::string_view line) {
     }
     const auto arguments = parse_arguments(*command, rest);
     if (!arguments) {
-        return fmt::format("{}: {}\nTry \"help {}\" for more information\n", word,
+        return fmt::format("{}: {}\n\"help {}\" says what it takes\n", word,
                            arguments.error().message(), word);
     }
     const auto result = command->run(host, *arguments);

@@ -60,7 +60,7 @@ std::string help_text(std::string_view name) {
                 text += usage(command);
             }
         }
-        return text + "info [subcommand] -- show various information about the system state\n";
+        return text + "info [subcommand] -- what there is to know; 'help info' lists the subcommands\n";
     }
     if (name == "info") {
         for (const Command& command : command_table()) {

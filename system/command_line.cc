@@ -45,14 +45,14 @@ util::Failure refuse_unknown(std::string_view typed, std::string_view name) {
 util::Result<void> check_combinations(const CommandLine& line) {
     if (line.config.kernel.empty()) {
         if (!line.config.initrd.empty()) {
-            return util::fail("-initrd only allowed with -kernel option");
+            return util::fail("-initrd is for the kernel of -kernel, which is missing");
         }
         if (!line.config.append.empty()) {
-            return util::fail("-append only allowed with -kernel option");
+            return util::fail("-append is for the kernel of -kernel, which is missing");
         }
     }
     if (line.daemonize && line.nographic) {
-        return util::fail("-nographic cannot be used with -daemonize; use -display none");
+        return util::fail("-nographic needs the terminal, which -daemonize gives up; use -display none");
     }
     return {};
 }

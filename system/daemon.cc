@@ -71,17 +71,17 @@ PidFile::~PidFile() {
 util::Result<void> PidFile::write(const std::string& path) {
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) {
-        return util::fail("cannot create PID file {}: {}", path, std::strerror(errno));
+        return util::fail("the PID file {} cannot be opened: {}", path, std::strerror(errno));
     }
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
         ::close(fd);
-        return util::fail("cannot lock PID file {}: another run uses it", path);
+        return util::fail("the PID file {} belongs to another run; wait for its end or name another file", path);
     }
     const std::string text = fmt::format("{}\n", ::getpid());
     if (::ftruncate(fd, 0) != 0 ||
         ::write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
         ::close(fd);
-        return util::fail("cannot write PID file {}: {}", path, std::strerror(errno));
+        return util::fail("the PID file {} cannot be written: {}", path, std::strerror(errno));
     }
     fd_ = fd;
     path_ = path.starts_with('/') ? path : [&] {

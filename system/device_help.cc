@@ -31,7 +31,7 @@ std::string device_properties_help(const core::DeviceType& type) {
     const auto machine = hw::make_none_machine({}, requests);
     const auto device = type.create(*machine);
     if (device->properties().all().empty()) {
-        return fmt::format("There are no options for {}.\n", type.name);
+        return fmt::format("{} has no properties\n", type.name);
     }
     std::string text = fmt::format("{} options:\n", type.name);
     for (const core::Property& property : device->properties().all()) {

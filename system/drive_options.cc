@@ -107,7 +107,7 @@ Result<void> take_place(DriveSpec& spec, OptionList& options) {
         }
     }
     if (spec.index && (spec.bus || spec.unit)) {
-        return fail("index cannot be used with bus and unit");
+        return fail("index= says what bus= and unit= say; leave index= or both of them out");
     }
     return {};
 }

@@ -169,28 +169,28 @@ Result<void> Drives::add_node(NodeOptions options) {
     return {};
 }
 
-/// blockdev-del. The sentences are QEMU's, with who is in the way.
+/// blockdev-del; an error says who is in the way.
 Result<void> Drives::remove_node(std::string_view name) {
     const NodePtr node = names_.find(name);
     if (!node) {
-        return fail("Failed to find node with node-name='{}'", name);
+        return fail("there is no node '{}'", name);
     }
     for (const Drive& drive : drives_) {
         if (drive.backend->node() == node) {
             const std::string& device = drive.backend->attached_to;
-            return fail("Node {} is in use by {}", name,
+            return fail("node '{}' belongs to {}, which must go first", name,
                         device.empty() ? fmt::format("drive '{}'", drive.backend->name()) : fmt::format("device '{}'", device));
         }
     }
     for (const NodePtr& other : names_.all()) {
         const auto children = other->children();
         if (std::ranges::count(children, node.get()) != 0) {
-            return fail("Node '{}' is busy: node is used as {} of '{}'", name, other->backing() == node.get() ? "backing hd" : "file",
+            return fail("node '{}' is the {} of node '{}', which must go first", name, other->backing() == node.get() ? "backing file" : "file",
                         other->node_name());
         }
     }
     if (!is_named(node)) {
-        return fail("Node {} is not owned by the monitor", name);
+        return fail("node '{}' came with another one, and goes with it", name);
     }
     std::erase(nodes_, node);
     return node->context().run_from_other_thread(node->close());
@@ -343,7 +343,7 @@ bool Drives::is_named(const NodePtr& node) const {
 Result<BlockBackend*> Drives::claim(std::string_view id) {
     if (Drive* drive = find_entry(id)) {
         if (drive->claimed) {
-            return fail("drive '{}' is in use by another device already", id);
+            return fail("drive '{}' has a device already; another device needs a drive of its own", id);
         }
         drive->claimed = true;
         return drive->backend.get();
@@ -364,7 +364,7 @@ Result<BlockBackend*> Drives::claim(std::string_view id) {
     for (const NodePtr& other : names_.all()) {
         const auto children = other->children();
         if (std::find(children.begin(), children.end(), node.get()) != children.end()) {
-            return fail("node '{}' is in use below node '{}'", id, other->node_name());
+            return fail("node '{}' is below node '{}', which a device can have instead", id, other->node_name());
         }
     }
     // The back end must be in the node's context, which is the disk thread's unless a device moved it.

@@ -25,13 +25,13 @@ print the keys
 exit the emulator
 .TP
 \fBCtrl\-A c\fR
-switch between the serial port and the monitor
+turn from the serial port to the monitor, and back
 .TP
 \fBCtrl\-A b\fR
 send a break (magic sysrq)
 .TP
 \fBCtrl\-A t\fR
-toggle timestamps
+timestamps in front of lines: on, off
 .TP
 \fBCtrl\-A Ctrl\-A\fR
 send Ctrl\-A

@@ -15,7 +15,7 @@ util::Result<chardev::RingBuffer*> find_ringbuf(chardev::ChardevSet& chardevs,
     chardev::Chardev* found = chardevs.find(id);
     auto* ring = dynamic_cast<chardev::RingBuffer*>(found);
     if (!ring) {
-        return found ? util::fail("{} is not a ringbuf device", id)
+        return found ? util::fail("chardev '{}' keeps no bytes; one of type ringbuf does", id)
                      : util::fail("there is no chardev '{}'; info chardev lists them", id);
     }
     return ring;

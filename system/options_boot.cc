@@ -90,8 +90,8 @@ Result<void> handle_boot(CommandLine& line, std::string_view argument) {
 std::span<const Option> boot_options() {
     static constexpr auto kOptions = std::to_array<Option>({
         {"boot", "[order=drives][,once=drives][,menu=on|off][,splash-time=ms][,reboot-timeout=ms][,strict=on|off]",
-         "'drives': floppy (a), hard disk (c), CD-ROM (d)\n"
-         "once: 'drives' of the first boot only\n"
+         "order: what firmware tries, one letter each: a floppy, c disk, d CD-ROM\n"
+         "once: the order until the first reboot\n"
          "menu, splash-time: firmware offers its boot menu for that long\n"
          "reboot-timeout: how long firmware waits before it tries again when nothing boots\n"
          "strict: nothing but devices with bootindex=",

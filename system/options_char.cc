@@ -18,7 +18,7 @@ constexpr std::size_t kMaxSerials = 4;
 Result<void> handle_chardev(CommandLine& line, std::string_view argument) {
     OptionList options = OptionList::parse(argument, "backend");
     if (options.wants_help()) {
-        std::string text = "Available chardev backend types:\n";
+        std::string text = "Backends of -chardev:\n";
         for (const chardev::BackendInfo& backend : chardev::ChardevSet::backends()) {
             text += fmt::format("  {:<10} {}\n", backend.name, backend.help);
         }
@@ -89,7 +89,7 @@ Result<void> handle_nographic(CommandLine& line, std::string_view) {
 
 Result<void> handle_display(CommandLine& line, std::string_view argument) {
     if (argument == "help") {
-        line.print_and_exit = "Available display backend types:\nnone\n";
+        line.print_and_exit = "Displays:\nnone\n";
         return {};
     }
     if (argument != "none") {
@@ -116,21 +116,21 @@ Result<void> handle_escape(CommandLine& line, std::string_view argument) {
 std::span<const Option> character_options() {
     static constexpr auto kOptions = std::to_array<Option>({
         {"chardev", "backend,id=id[,prop=value][,mux=on|off][,logfile=file]",
-         "add character device ('-chardev help' for list)", handle_chardev},
+         "a character device, which id= names; '-chardev help' lists the backends", handle_chardev},
         {"serial", "dev",
-         "redirect the serial port to char device 'dev':\n"
+         "where the next serial port leads, up to four of them:\n"
          "stdio, mon:stdio, file:path, pty, pipe:path, unix:path[,server=on][,wait=off],\n"
          "tcp:host:port[,server=on][,wait=off], chardev:id, vc, null, none",
          handle_serial},
-        {"parallel", "none", "redirect the parallel port: none", handle_parallel},
-        {"monitor", "dev", "redirect the monitor to char device 'dev' (as -serial)",
+        {"parallel", "none", "a parallel port: there is none", handle_parallel},
+        {"monitor", "dev", "where the monitor talks; 'dev' as for -serial",
          handle_monitor},
         {"mon", "[chardev=]name[,mode=readline]", "a monitor on the chardev 'name'", handle_mon},
-        {"debugcon", "dev", "redirect the debug console to char device 'dev'", handle_debugcon},
+        {"debugcon", "dev", "where the bytes go that the guest writes to port 0xe9; 'dev' as for -serial", handle_debugcon},
         {"nographic", "",
-         "disable graphical output and redirect serial I/Os to console", handle_nographic},
-        {"display", "none", "select display backend type: none", handle_display},
-        {"echr", "chr", "set terminal escape character instead of ctrl-a", handle_escape},
+         "no window; the terminal is serial port and monitor", handle_nographic},
+        {"display", "none", "where the guest's screen is shown: nowhere", handle_display},
+        {"echr", "chr", "the key that begins a command of the terminal: a character or its number [0x01, Ctrl-A]", handle_escape},
     });
     return kOptions;
 }

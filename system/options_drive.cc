@@ -78,7 +78,7 @@ Result<void> handle_snapshot(CommandLine& line, std::string_view) {
 Result<void> handle_object(CommandLine& line, std::string_view argument) {
     if (argument == "help" || argument == "?") {
         line.print_and_exit =
-            "List of user creatable objects:\n"
+            "Types of objects:\n"
             "  iothread        a thread for the requests of drives: id=; a device's iothread= names it\n"
             "  secret          a passphrase: id=, data=TEXT or file=NAME, format=raw|base64; encrypt.key-secret= names it\n"
             "  throttle-group  limits that nodes of driver throttle share: id=, x-bps-total=, x-iops-total=, ...\n";
@@ -106,24 +106,24 @@ Result<void> handle_object(CommandLine& line, std::string_view argument) {
 
 std::span<const Option> drive_options() {
     static constexpr auto kOptions = std::to_array<Option>({
-        {"hda", "file", "use 'file' as hard disk 0 image", handle_hd<0>},
-        {"hdb", "file", "use 'file' as hard disk 1 image", handle_hd<1>},
-        {"hdc", "file", "use 'file' as hard disk 2 image", handle_hd<2>},
-        {"hdd", "file", "use 'file' as hard disk 3 image", handle_hd<3>},
-        {"cdrom", "file", "use 'file' as CD-ROM image", handle_cdrom},
+        {"hda", "file", "disk image of IDE's primary bus, first place", handle_hd<0>},
+        {"hdb", "file", "disk image of IDE's primary bus, second place", handle_hd<1>},
+        {"hdc", "file", "disk image of IDE's secondary bus, first place", handle_hd<2>},
+        {"hdd", "file", "disk image of IDE's secondary bus, second place", handle_hd<3>},
+        {"cdrom", "file", "disc image of the CD-ROM drive", handle_cdrom},
         {"drive", "[file=]file[,if=type][,id=name][,index=i][,media=d][,format=f]\n"
                   "       [,snapshot=on|off][,readonly=on|off][,cache=c][,aio=a][,discard=d]\n"
                   "       [,detect-zeroes=z][,werror=a][,rerror=a][,throttling.bps-total=b][,...]",
-         "use 'file' as a drive image ('-drive help' for all options)\n"
+         "a disk image and what the guest sees it as; '-drive help' lists all options\n"
          "format=f: without it the content tells; cache=none|writeback|writethrough|directsync|unsafe",
          handle_drive},
         {"blockdev", "[driver=]driver,node-name=N[,discard=d][,read-only=on|off][,...]",
          "configure a node of the block layer, also as JSON\n"
          "('-blockdev help' for drivers, '-blockdev driver=D,help' for the options of one)",
          handle_blockdev},
-        {"snapshot", "", "write to temporary files instead of disk image files", handle_snapshot},
+        {"snapshot", "", "leave disk images as they are: what the guest writes is gone at the end", handle_snapshot},
         {"object", "type,id=name[,prop=value][,...]",
-         "create an object ('-object help' for types): iothread, secret, throttle-group", handle_object},
+         "a thing that other options name: iothread, secret, throttle-group ('-object help')", handle_object},
     });
     return kOptions;
 }

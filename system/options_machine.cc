@@ -309,48 +309,45 @@ Result<void> handle_nic(CommandLine&, std::string_view argument) {
 std::span<const Option> machine_options() {
     static constexpr auto kOptions = std::to_array<Option>({
         {"machine", "[type=]name[,prop[=value][,...]]",
-         "selects emulated machine ('-machine help' for list)\n"
-         "accel=accel1[:accel2[:...]] selects accelerators, in order\n"
-         "kernel-irqchip=on|off|split controls accelerated irqchip support\n"
-         "use '-machine name,help' to print a machine's own properties",
+         "the machine to be; '-machine help' lists them\n"
+         "accel=A[:B[:...]]: what runs the CPUs, the first that works\n"
+         "kernel-irqchip=on|off|split: how much of the interrupt controllers KVM has\n"
+         "'-machine name,help' lists a machine's own properties",
          handle_machine},
         {"M", "name", "as -machine", handle_machine},
         {"accel", "[accel=]accelerator[,prop[=value][,...]]",
-         "select accelerator (kvm, tcg or auto; '-accel help' for list)\n"
+         "what runs the CPUs: kvm, tcg or auto ('-accel help')\n"
          "given several times: the first that works is taken\n"
          "auto takes kvm only where it runs at hardware speed",
          handle_accel},
-        {"enable-kvm", "", "enable KVM full virtualization support", handle_enable_kvm},
-        {"cpu", "cpu[,+feature][,-feature]", "select CPU ('-cpu help' for list)", handle_cpu},
+        {"enable-kvm", "", "as -accel kvm", handle_enable_kvm},
+        {"cpu", "cpu[,+feature][,-feature]", "the CPUs' model and its features; '-cpu help' lists both", handle_cpu},
         {"smp", "[[cpus=]n][,maxcpus=maxcpus][,sockets=sockets][,dies=dies][,cores=cores][,threads=threads]",
-         "set the number of initial CPUs to 'n' [default=1]\n"
-         "maxcpus= maximum number of total CPUs (the same as cpus)\n"
-         "sockets= number of sockets\n"
-         "dies= number of CPU dies on one socket\n"
-         "cores= number of CPU cores on one die\n"
-         "threads= number of threads on one CPU core",
+         "how many CPUs there are [1]\n"
+         "maxcpus: as many as cpus\n"
+         "sockets, dies (of a socket), cores (of a die), threads (of a core):\n"
+         "how the guest sees them arranged; what is left out follows from the rest",
          handle_smp},
         {"m", "[size=]megs",
-         "configure guest RAM\nsize: initial amount of guest memory (512, 1G, 1.5G) [128M]",
+         "the guest's memory in MiB, or with a suffix: 512, 1G, 1.5G [128M]",
          handle_memory},
         {"device", "driver[,prop[=value][,...]]",
-         "add device (based on driver)\n"
-         "use '-device help' to print all possible drivers\n"
-         "use '-device driver,help' to print all possible properties",
+         "a device of the type 'driver'\n"
+         "'-device help' lists the types, '-device driver,help' the properties of one",
          handle_device},
         {"global", "driver.property=value",
-         "or driver=driver,property=property,value=value\n"
+         "also driver=D,property=P,value=V:\n"
          "another default for a property of all devices of that type",
          handle_global},
-        {"vga", "none", "select video card type: none", handle_vga},
-        {"nic", "none", "configure a default NIC: none", handle_nic},
-        {"net", "none", "use it alone to have zero network devices", handle_nic},
-        {"bios", "file", "set the filename for the BIOS", handle_bios},
-        {"L", "path", "set the directory for the BIOS and other files", handle_data_dir},
-        {"kernel", "bzImage", "use 'bzImage' as kernel image (also an ELF with a PVH note)",
+        {"vga", "none", "the display adapter: there is none", handle_vga},
+        {"nic", "none", "the network card: there is none", handle_nic},
+        {"net", "none", "as -nic none", handle_nic},
+        {"bios", "file", "the firmware image, by path or by name in the folders of -L", handle_bios},
+        {"L", "path", "a folder where firmware is looked for", handle_data_dir},
+        {"kernel", "bzImage", "boot this Linux kernel, or an ELF file with a PVH note",
          handle_kernel},
-        {"append", "cmdline", "use 'cmdline' as kernel command line", handle_append},
-        {"initrd", "file", "use 'file' as initial ram disk", handle_initrd},
+        {"append", "cmdline", "command line of the kernel of -kernel", handle_append},
+        {"initrd", "file", "initial RAM disk of the kernel of -kernel", handle_initrd},
     });
     return kOptions;
 }

@@ -82,7 +82,7 @@ Result<std::int64_t> parse_rtc_date(const std::string& text) {
         end = ::strptime(text.c_str(), "%Y-%m-%d", &date);
     }
     if (!end || *end) {
-        return fail("base= takes utc, localtime, 2006-06-17T16:01:21 or 2006-06-17, not '{}'",
+        return fail("base= takes utc, localtime, 2024-02-29T12:30:00 or 2024-02-29, not '{}'",
                     text);
     }
     return static_cast<std::int64_t>(::timegm(&date));
@@ -116,7 +116,7 @@ Result<void> handle_rtc(CommandLine& line, std::string_view argument) {
 
 Result<void> handle_log_items(CommandLine& line, std::string_view argument) {
     if (argument == "help" || argument == "?") {
-        std::string text = "Log items (comma separated):\n";
+        std::string text = "Log items, of which -d and log take a list with commas:\n";
         for (const util::LogItem& item : util::log_items()) {
             text += fmt::format("{:<15} {}\n", item.name, item.help);
         }
@@ -159,28 +159,28 @@ Result<void> handle_daemonize(CommandLine& line, std::string_view) {
 
 std::span<const Option> run_options() {
     static constexpr auto kOptions = std::to_array<Option>({
-        {"name", "string", "set the name of the guest", handle_name},
-        {"S", "", "freeze CPU at startup (use 'c' to start execution)", handle_stopped},
-        {"no-reboot", "", "exit instead of rebooting", handle_no_reboot},
-        {"no-shutdown", "", "stop before shutdown", handle_no_shutdown},
+        {"name", "string", "the guest's name, which info name shows", handle_name},
+        {"S", "", "begin stopped; the monitor's command c lets the guest run", handle_stopped},
+        {"no-reboot", "", "end when the guest reboots", handle_no_reboot},
+        {"no-shutdown", "", "stay, stopped, when the guest powers off", handle_no_shutdown},
         {"action", "[reboot=reset|shutdown][,shutdown=poweroff|pause]",
          "what a reboot or a power-off of the guest does", handle_action},
         {"rtc", "[base=utc|localtime|<datetime>][,clock=host]",
-         "set the RTC base (utc, localtime or a date)", handle_rtc},
-        {"d", "item1,...", "enable logging of specified items (use '-d help' for a list)",
+         "the time with which the guest's clock begins", handle_rtc},
+        {"d", "item1,...", "what is logged; '-d help' lists the items",
          handle_log_items},
-        {"D", "logfile", "output log to logfile (default stderr)", handle_log_file},
+        {"D", "logfile", "where the log goes [standard error]", handle_log_file},
         {"dfilter", "range,..",
-         "filter debug output to range of addresses: start..end, start+size, start-size",
+         "guest addresses whose code is logged: start..end, start+size, start-size",
          handle_log_filter},
-        {"pidfile", "file", "write PID to 'file'", handle_pid_file},
-        {"daemonize", "", "daemonize when initialized", handle_daemonize},
-        {"nodefaults", "", "don't create default devices", handle_no_defaults},
-        {"no-user-config", "", "do not load user-provided config files", handle_nothing},
+        {"pidfile", "file", "a file for the process's number", handle_pid_file},
+        {"daemonize", "", "go to the background once the machine is ready", handle_daemonize},
+        {"nodefaults", "", "no devices but those that other options name", handle_no_defaults},
+        {"no-user-config", "", "for callers that give it; there are no such files", handle_nothing},
         {"no-hpet", "", "", handle_nothing},
-        {"h", "", "display this help and exit", handle_help},
-        {"help", "", "display this help and exit", handle_help},
-        {"version", "", "display version information and exit", handle_version},
+        {"h", "", "list the options and end", handle_help},
+        {"help", "", "list the options and end", handle_help},
+        {"version", "", "name the version and end", handle_version},
     });
     return kOptions;
 }

@@ -46,7 +46,7 @@ Result<Given> parse(std::string_view argument) {
             return fail(value.error());
         }
         if (is_given && *value == 0) {
-            return fail("CPU topology parameters must be greater than zero: {} must be at least 1", name);
+            return fail("{}=0 leaves no CPU; say 1 or more", name);
         }
         // Products of four of them stay within 64 bits.
         if (*value > 0xffff) {
@@ -58,7 +58,7 @@ Result<Given> parse(std::string_view argument) {
         return fail(done.error());
     }
     if (given.clusters > 1) {
-        return fail("clusters not supported by this machine's CPU topology; use dies, cores and threads");
+        return fail("machine pc has no clusters of CPUs; use dies, cores and threads");
     }
     return given;
 }
@@ -99,14 +99,13 @@ Result<void> check(const Given& given) {
         fmt::format("sockets ({}) * dies ({}) * cores ({}) * threads ({})", given.sockets, given.dies, given.cores, given.threads);
     const std::uint64_t product = given.sockets * given.dies * given.cores * given.threads;
     if (product != given.maxcpus) {
-        return fail("Invalid CPU topology: product of the hierarchy must match maxcpus: {} != maxcpus ({})", hierarchy, given.maxcpus);
+        return fail("{} are not the {} CPUs of maxcpus; change a factor, or leave it out", hierarchy, given.maxcpus);
     }
     if (given.maxcpus < given.cpus) {
-        return fail("Invalid CPU topology: maxcpus must be equal to or greater than smp: {} == maxcpus ({}) < smp_cpus ({})", hierarchy,
-                    given.maxcpus, given.cpus);
+        return fail("maxcpus={} is less than cpus={}", given.maxcpus, given.cpus);
     }
     if (given.maxcpus > kMaxCpus) {
-        return fail("Invalid SMP CPUs {}. The max CPUs supported by machine 'pc' is {}", given.maxcpus, kMaxCpus);
+        return fail("machine pc has at most {} CPUs, not {}", kMaxCpus, given.maxcpus);
     }
     if (given.maxcpus > given.cpus) {
         return fail("maxcpus={}: this version of Rhea cannot add CPUs while the machine runs; use cpus={} or leave maxcpus out",

@@ -109,7 +109,7 @@ void Vm::stop(RunState why) {
 
 util::Result<void> Vm::cont() {
     if (state_ == RunState::kShutdown || state_ == RunState::kInternalError) {
-        return util::fail("Resetting the Virtual Machine is required");
+        return util::fail("the guest cannot go on from here; system_reset starts it again");
     }
     if (running()) {
         return {};

@@ -17,18 +17,18 @@ namespace rhea::util {
 namespace {
 
 constexpr auto kItems = std::to_array<LogItem>({
-    {"out_asm", kLogOutAsm, "show generated host assembly code for each compiled TB"},
-    {"in_asm", kLogInAsm, "show target assembly code for each compiled TB"},
-    {"op", kLogOp, "show micro ops for each compiled TB"},
-    {"op_opt", kLogOpOpt, "show micro ops after optimization"},
-    {"int", kLogInt, "show interrupts/exceptions in short format"},
-    {"exec", kLogExec, "show trace before each executed TB (lots of logs)"},
-    {"cpu", kLogCpu, "show CPU registers before entering a TB (lots of logs)"},
+    {"out_asm", kLogOutAsm, "each TB's host code, when it is compiled"},
+    {"in_asm", kLogInAsm, "each TB's guest code, when it is compiled"},
+    {"op", kLogOp, "each TB's intermediate operations, before they are optimized"},
+    {"op_opt", kLogOpOpt, "the same, after they are optimized"},
+    {"int", kLogInt, "a line for each interrupt and exception"},
+    {"exec", kLogExec, "a line for each TB that is entered (a great many)"},
+    {"cpu", kLogCpu, "the registers with which each TB is entered (a great many lines)"},
     {"guest_errors", kLogGuestErrors,
-     "log when the guest OS does something invalid (eg accessing a non-existent register)"},
-    {"unimp", kLogUnimp, "log unimplemented functionality"},
+     "what the guest does that its hardware forbids, such as a write to a register that is not there"},
+    {"unimp", kLogUnimp, "what the guest asks of Rhea that Rhea does not have"},
     {"nochain", kLogNoChain,
-     "do not chain compiled TBs so that \"exec\" and \"cpu\" show complete traces"},
+     "no jumps from TB to TB, so that \"exec\" and \"cpu\" miss none"},
     {"perf", kLogPerf, "write /tmp/perf-PID.map, by which perf(1) names generated code"},
 });
 

@@ -194,7 +194,7 @@ Task<Result<void>> amend(BlockNode &node, AmendRequest request) {
 }
 
 constexpr auto kOpenOptions = std::to_array<OptionDescription>({
-    {"key-secret", "str", "ID of the secret that has the passphrase", ""},
+    {"key-secret", "str", "The passphrase: id of an object of type secret", ""},
 });
 constexpr auto kCreateOptions = std::to_array<OptionDescription>({
     {"cipher-alg", "str", "Cipher (aes-, serpent- or twofish- with 128, 192 or 256; cast5-128)", "aes-256"},
@@ -203,16 +203,17 @@ constexpr auto kCreateOptions = std::to_array<OptionDescription>({
     {"iter-time", "num", "Milliseconds that trying a passphrase is to take", "2000"},
     {"ivgen-alg", "str", "Initialisation vectors (plain, plain64, essiv)", "plain64"},
     {"ivgen-hash-alg", "str", "Hash of the key for essiv", "sha256"},
-    {"key-secret", "str", "ID of the secret that has the passphrase", ""},
-    {"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)", "off"},
-    {"preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)", "off"},
-    {"size", "size", "Virtual disk size", ""},
+    {"key-secret", "str", "The passphrase: id of an object of type secret", ""},
+    {"nocow", "bool (on/off)", "Make a file whose blocks btrfs overwrites in place; other file systems do not look at it", "off"},
+    {"preallocation", "str",
+     "Whether the data gets its space at once: no (off, metadata), without writing (falloc), by writing zeros (full)", "off"},
+    {"size", "size", "Bytes of the disk that the guest sees", ""},
 });
 constexpr auto kAmendOptions = std::to_array<OptionDescription>({
     {"iter-time", "num", "Milliseconds that trying the new passphrase is to take", "2000"},
     {"keyslot", "num", "The key slot to change (0 to 7)", ""},
-    {"new-secret", "str", "ID of the secret that has a passphrase to add", ""},
-    {"old-secret", "str", "ID of the secret that has a passphrase to erase", ""},
+    {"new-secret", "str", "The passphrase to add: id of an object of type secret", ""},
+    {"old-secret", "str", "The passphrase to erase: id of an object of type secret", ""},
     {"state", "str", "active: a passphrase is added; inactive: it is erased", ""},
 });
 

@@ -79,7 +79,7 @@ Task<Result<void>> change_lazy(Image &image, bool on) {
 
 Task<Result<void>> change_refcount_bits(Image &image, std::uint64_t bits) {
     if (!std::has_single_bit(bits) || bits > 64)
-        co_return refuse(image, fmt::format("refcount_bits must be a power of two from 1 to 64, not {}", bits));
+        co_return refuse(image, fmt::format("refcount_bits={} is not a power of two from 1 to 64", bits));
     if (bits == image.geometry.refcount_bits())
         co_return Result<void>{};
     if (image.header.version < 3)

@@ -69,13 +69,13 @@ Result<void> take_sizes(NodeOptions &options, Header &header) {
     if (!cluster)
         return util::fail(cluster.error());
     if (!std::has_single_bit(*cluster) || *cluster < (1ull << kMinClusterBits) || *cluster > (1ull << kMaxClusterBits))
-        return util::fail("cluster_size must be a power of two from 512 to 2M, not {}", *cluster);
+        return util::fail("cluster_size={} is not a power of two from 512 to 2M", *cluster);
     header.cluster_bits = static_cast<std::uint32_t>(std::countr_zero(*cluster));
     auto bits = options.take_unsigned("refcount_bits", 16);
     if (!bits)
         return util::fail(bits.error());
     if (!std::has_single_bit(*bits) || *bits > 64)
-        return util::fail("refcount_bits must be a power of two from 1 to 64, not {}", *bits);
+        return util::fail("refcount_bits={} is not a power of two from 1 to 64", *bits);
     if (*bits != 16 && header.version < 3)
         return util::fail("refcount_bits={} needs compat=1.1", *bits);
     header.refcount_order = static_cast<std::uint32_t>(std::countr_zero(*bits));

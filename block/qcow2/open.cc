@@ -84,7 +84,7 @@ Task<Result<void>> open_encryption(Image &image) {
 
 Result<void> check_state(const Header &header, const OpenFlags &flags, const std::string &filename) {
     if (!flags.read_only && !flags.check && header.corrupt())
-        return util::fail(util::Error("{}: the image is marked corrupt and can only be opened read-only; repair it with rhea-img check -r all",
+        return util::fail(util::Error("{}: the image is marked corrupt, so nothing may write to it; rhea-img check -r all repairs it",
                                       filename).with_code(EACCES));
     return {};
 }

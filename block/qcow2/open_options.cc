@@ -24,9 +24,9 @@ Result<void> take_cache_sizes(NodeOptions &options, const Header &header, OpenOp
         if (!*each)
             return util::fail(each->error());
     if (total_set && l2_set && refcount_set)
-        return util::fail("cache-size, l2-cache-size and refcount-cache-size cannot all be given: leave one out");
+        return util::fail("cache-size= is the sum of l2-cache-size= and refcount-cache-size=: leave one of the three out");
     if (total_set && ((l2_set && *l2 > *total) || (refcount_set && *refcount > *total)))
-        return util::fail("l2-cache-size and refcount-cache-size cannot be more than cache-size ({})", *total);
+        return util::fail("cache-size={} is less than the part of it that l2-cache-size= or refcount-cache-size= asks for", *total);
     if (total_set) {
         if (refcount_set)
             *l2 = *total - *refcount;
@@ -38,7 +38,7 @@ Result<void> take_cache_sizes(NodeOptions &options, const Header &header, OpenOp
         }
     }
     if (*entry != 0 && (!std::has_single_bit(*entry) || *entry < 512 || *entry > 1ull << header.cluster_bits))
-        return util::fail("l2-cache-entry-size must be a power of two from 512 to the cluster size ({}), not {}", 1ull << header.cluster_bits, *entry);
+        return util::fail("l2-cache-entry-size={} is not a power of two from 512 to the {} bytes of a cluster", *entry, 1ull << header.cluster_bits);
     if (*entry != 0)
         out.l2_slice_bits = static_cast<unsigned>(std::countr_zero(*entry));
     out.l2_cache_bytes = *l2;

@@ -12,11 +12,11 @@ namespace rhea::block {
 namespace {
 
 constexpr OptionDescription kCreateOptions[] = {
-    {"backing_file", "str", "File name of a base image", ""},
-    {"backing_fmt", "str", "Image format of the base image", ""},
-    {"cluster_size", "size", "Cluster size (in bytes)", "65536"},
-    {"size", "size", "Virtual disk size", ""},
-    {"table_size", "size", "L1/L2 table size (in clusters)", "4"},
+    {"backing_file", "str", "The backing file, which has what this image does not hold", ""},
+    {"backing_fmt", "str", "The backing file's format", ""},
+    {"cluster_size", "size", "Bytes of a cluster: a power of two from 4k to 64M", "65536"},
+    {"size", "size", "Bytes of the disk that the guest sees", ""},
+    {"table_size", "size", "Clusters that an L1 or L2 table takes: 1, 2, 4, 8 or 16", "4"},
 };
 
 int probe(std::span<const std::uint8_t> head, std::string_view) {

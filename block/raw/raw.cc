@@ -127,9 +127,9 @@ constexpr std::array<OptionDescription, 2> kOpenOptions{{
 }};
 constexpr std::array<OptionDescription, 4> kCreateOptions{{
     {"extent_size_hint", "size", "Space that XFS takes at a time for the file; other file systems do not look at it", "0"},
-    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)", "off"},
-    {"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)", "off"},
-    {"size", "size", "Virtual disk size", ""},
+    {"preallocation", "str", "Whether the file gets its space at once: no (off), without writing (falloc), by writing zeros (full)", "off"},
+    {"nocow", "bool (on/off)", "Make a file whose blocks btrfs overwrites in place; other file systems do not look at it", "off"},
+    {"size", "size", "Bytes of the disk that the guest sees", ""},
 }};
 
 } // namespace

@@ -12,8 +12,8 @@ namespace rhea::block {
 namespace {
 
 constexpr OptionDescription kCreateOptions[] = {
-    {"size", "size", "Virtual disk size", ""},
-    {"static", "bool (on/off)", "VDI static (pre-allocated) image", "off"},
+    {"size", "size", "Bytes of the disk that the guest sees", ""},
+    {"static", "bool (on/off)", "Give all blocks their space at once", "off"},
 };
 
 int probe(std::span<const std::uint8_t> head, std::string_view) {

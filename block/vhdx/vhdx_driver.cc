@@ -13,14 +13,13 @@ namespace rhea::block {
 namespace {
 
 constexpr OptionDescription kCreateOptions[] = {
-    {"block_size", "size", "Block Size; min 1MB, max 256MB. 0 means auto-calculate based on image size.", "0"},
+    {"block_size", "size", "Bytes of a block: a power of two from 1M to 256M, or 0: as the disk's size suggests", "0"},
     {"block_state_zero", "bool (on/off)",
-     "Force use of payload blocks of type 'ZERO'. Non-standard, but default.  Do not set to 'off' when using 'qemu-img "
-     "convert' with subformat=dynamic.",
+     "Mark blocks without data as zero (on) or as not present (off)",
      "on"},
-    {"log_size", "size", "Log size; min 1MB.", "1048576"},
-    {"size", "size", "Virtual disk size; max of 64TB.", ""},
-    {"subformat", "str", "VHDX format type, can be either 'dynamic' or 'fixed'. Default is 'dynamic'.", "dynamic"},
+    {"log_size", "size", "Bytes of the log: a multiple of 1M", "1048576"},
+    {"size", "size", "Bytes of the disk that the guest sees, up to 64T", ""},
+    {"subformat", "str", "Blocks get their space when they are written (dynamic) or at once (fixed)", "dynamic"},
 };
 
 int probe(std::span<const std::uint8_t> head, std::string_view) {

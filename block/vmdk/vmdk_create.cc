@@ -182,18 +182,18 @@ Task<Result<void>> create_extents(CreateRequest &request, Plan &plan) {
 }
 
 constexpr OptionDescription kOptions[] = {
-    {"adapter_type", "str", "Virtual adapter type, can be one of ide (default), lsilogic, buslogic or legacyESX", "ide"},
-    {"backing_file", "str", "File name of a base image", ""},
-    {"backing_fmt", "str", "Must be 'vmdk' if present", ""},
-    {"compat6", "bool (on/off)", "VMDK version 6 image", "off"},
-    {"hwversion", "str", "VMDK hardware version", "4"},
-    {"size", "size", "Virtual disk size", ""},
+    {"adapter_type", "str", "Disk controller that the descriptor names (ide, lsilogic, buslogic, legacyESX)", "ide"},
+    {"backing_file", "str", "The backing file, which has what this image does not hold", ""},
+    {"backing_fmt", "str", "The backing file's format, which can only be vmdk", ""},
+    {"compat6", "bool (on/off)", "Virtual hardware of version 6, in place of hwversion=", "off"},
+    {"hwversion", "str", "Version of the virtual hardware that the descriptor names", "4"},
+    {"size", "size", "Bytes of the disk that the guest sees", ""},
     {"subformat", "str",
-     "VMDK flat extent format, can be one of {monolithicSparse (default) | monolithicFlat | twoGbMaxExtentSparse | "
-     "twoGbMaxExtentFlat | streamOptimized} ",
+     "How the disk is kept: one file or files of 2 GB, sparse or flat (monolithicSparse, monolithicFlat, "
+     "twoGbMaxExtentSparse, twoGbMaxExtentFlat), or compressed (streamOptimized)",
      "monolithicSparse"},
-    {"toolsversion", "str", "VMware guest tools version", "2147483647"},
-    {"zeroed_grain", "bool (on/off)", "Enable efficient zero writes using the zeroed-grain GTE feature", "off"},
+    {"toolsversion", "str", "Version of the guest's tools that the descriptor names", "2147483647"},
+    {"zeroed_grain", "bool (on/off)", "Let an entry of a grain table say that its grain is zero", "off"},
 };
 
 } // namespace

@@ -17,9 +17,9 @@ constexpr OptionDescription kOpenOptions[] = {
 };
 constexpr OptionDescription kCreateOptions[] = {
     {"force_size", "bool (on/off)",
-     "Force disk size calculation to use the actual size specified, rather than using the nearest CHS-based calculation", "off"},
-    {"size", "size", "Virtual disk size", ""},
-    {"subformat", "str", "Type of virtual hard disk format: dynamic or fixed", "dynamic"},
+     "Keep the size to the sector instead of rounding it to cylinders, heads and sectors", "off"},
+    {"size", "size", "Bytes of the disk that the guest sees", ""},
+    {"subformat", "str", "Blocks get their space when they are written (dynamic) or at once (fixed)", "dynamic"},
 };
 
 /// Fixed images have nothing in front that tells them from raw ones.

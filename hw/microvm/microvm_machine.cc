@@ -18,13 +18,13 @@ constexpr core::hwaddr kTransports = 0xfeb00000;
 constexpr unsigned kEventGsi = 9;
 
 constexpr auto kPropertyList = std::to_array<core::MachineProperty>({
-    {"acpi", "OnOffAuto", "Enable ACPI"},
-    {"auto-kernel-cmdline", "bool", "Set off to disable adding virtio-mmio devices to the kernel cmdline"},
-    {"ioapic2", "OnOffAuto", "Enable second IO-APIC"},
-    {"isa-serial", "bool", "Set off to disable the instantiation an ISA serial port"},
-    {"pic", "OnOffAuto", "Enable i8259 PIC"},
-    {"pit", "OnOffAuto", "Enable i8254 PIT"},
-    {"rtc", "OnOffAuto", "Enable MC146818 RTC"},
+    {"acpi", "OnOffAuto", "ACPI tables, and the registers behind them"},
+    {"auto-kernel-cmdline", "bool", "Name the virtio-mmio transports in the kernel's command line"},
+    {"ioapic2", "OnOffAuto", "A second I/O APIC for the virtio-mmio transports"},
+    {"isa-serial", "bool", "A 16550A serial port"},
+    {"pic", "OnOffAuto", "The pair of i8259 interrupt controllers"},
+    {"pit", "OnOffAuto", "The i8254 timer"},
+    {"rtc", "OnOffAuto", "The MC146818 clock"},
 });
 
 } // namespace

@@ -91,7 +91,7 @@ util::Result<void> PcMachine::hot_unplug(std::string_view id) {
     if (slot < kFirstRemovableSlot || pci->parent_bus() == nullptr)
         return util::fail("device '{}' is part of the machine and stays", id);
     if (pm_->hotplug().asked_to_remove(slot))
-        return util::fail("device '{}' is in the process of unplug already: the guest has been asked to let it go", id);
+        return util::fail("device '{}' is being removed already: the guest has been asked to let it go", id);
     pm_->hotplug().ask_to_remove(slot);
     return {};
 }

@@ -9,7 +9,7 @@ namespace rhea::hw {
 util::Result<void> PciBus::plug(core::Device& device) {
     auto* pci = dynamic_cast<PciDevice*>(&device);
     if (!pci) {
-        return util::fail("{} is not a PCI device", device.type());
+        return util::fail("a device of type {} does not fit a PCI bus", device.type());
     }
     if (const auto wanted = pci->wanted_address()) {
         if (auto done = attach(*pci, *wanted); !done) {

@@ -90,7 +90,7 @@ PciDevice::PciDevice(const PciIdentity& identity) : multifunction_(identity.mult
 }
 
 void PciDevice::add_properties() {
-    core::Property addr{.name = "addr", .type = "str", .description = "Slot and optional function number, example: 06.0 or 06",
+    core::Property addr{.name = "addr", .type = "str", .description = "Place on the bus: SLOT or SLOT.FUNCTION in hexadecimal; else the first free",
                         .default_text = {}, .set = {}, .get = {}};
     addr.set = [this](std::string_view text) -> util::Result<void> {
         wanted_address_ = parse_address(text);

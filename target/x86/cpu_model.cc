@@ -169,9 +169,9 @@ constexpr ModelRow kModels[] = {
     {"kvm64", "Common KVM processor", make_kvm64, true, false},
     {"qemu32", "QEMU Virtual CPU version 2.5+", make_qemu32, true, false},
     {"qemu64", "QEMU Virtual CPU version 2.5+", make_qemu64, true, false},
-    {"base", "base CPU model type with no features enabled", make_base, false, false},
-    {"host", "processor with all supported host features", make_host, false, true},
-    {"max", "Enables all features supported by the accelerator in the current host", make_max,
+    {"base", "no features but those that are asked for", make_base, false, false},
+    {"host", "the host's own CPU (needs KVM)", make_host, false, true},
+    {"max", "every feature that the accelerator has on this host", make_max,
      false, false},
 };
 
@@ -328,7 +328,7 @@ class OptionParser {
                     "-cpu {}: {} does not support the feature '{}', which 'enforce' demands",
                     model_.name, available_.accelerator, std::string(row.name));
             if (check_)
-                model_.warnings.push_back(fmt::format("{} doesn't support requested feature: {}",
+                model_.warnings.push_back(fmt::format("{} lacks a feature of the CPU: {}",
                                                       available_.accelerator, place_of(row)));
         }
         return {};

@@ -81,7 +81,7 @@ def check_terminal(suite, folder):
         talk.send("\x03")
         talk.expect("\x03")
         talk.send("\x01h")
-        talk.expect(r"C-a x    exit emulator")
+        talk.expect(r"C-a x    leave the emulator")
         talk.send("\x01c")
         talk.expect(r"Rhea .* monitor - type 'help' for more information\r+\n\(qemu\) ")
         talk.send("info status\r")

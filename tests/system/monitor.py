@@ -58,7 +58,7 @@ def check(suite, accelerator, folder):
     ask(talk, "info chardev", "serial0: filename=null")
     ask(talk, "foo", "unknown command: 'foo'\r\n")
     ask(talk, "info foo", "unknown command: 'info foo'\r\n")
-    ask(talk, "help", r"quit\|q -- quit the emulator")
+    ask(talk, "help", r"quit\|q -- end Rhea at once")
     if accelerator == "kvm":
         runs = [int(ask(talk, "info kvm", r"KVM_RUN (\d+)")[1])]
         # A stop may come before the vCPU has entered the guest: then once more.

@@ -22,12 +22,12 @@ void print_result(const Run& run, const block::CheckResult& found) {
         run.say("No errors were found on the image.\n");
     } else {
         if (found.corruptions) {
-            run.say("\n{} errors were found on the image.\nData may be corrupted, or further writes to the image may "
-                    "corrupt it.\n", found.corruptions);
+            run.say("\n{} errors were found on the image.\nWhat the guest reads may be wrong, and writing "
+                    "may make it worse.\n", found.corruptions);
         }
         if (found.leaks) {
-            run.say("\n{} leaked clusters were found on the image.\nThis means waste of disk space, but no harm to "
-                    "data.\n", found.leaks);
+            run.say("\n{} leaked clusters were found on the image.\nThey take space in the file; the disk's data "
+                    "is whole.\n", found.leaks);
         }
         if (found.check_errors) {
             run.say("\n{} internal errors have occurred during the check.\n", found.check_errors);
@@ -82,7 +82,7 @@ Result<int> run_check(Run& run) {
         auto found = run.context().run(std::move(checking));
         if (!found) {
             if (found.error().code() == ENOTSUP) {
-                complain("This image format does not support checks");
+                complain("images of this format have no metadata that check could look at");
                 return kNoChecks;
             }
             return fail(found.error());

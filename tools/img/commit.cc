@@ -55,7 +55,7 @@ Result<int> run_commit(Run& run) {
             const auto filename = image->filename();
             base = filename ? find_layer(run, image->node(), *filename, *name) : nullptr;
             if (!base) {
-                return fail("'{}' is not in the backing chain of '{}'; 'rhea-img info --backing-chain' shows it", *name,
+                return fail("'{}' is none of the images below '{}', which 'rhea-img info --backing-chain' lists", *name,
                             spec->name);
             }
         }

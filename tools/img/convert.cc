@@ -22,7 +22,7 @@ struct Plan {
 
 Result<void> check_choices(const Run& run) {
     if (run.has("C") && (run.has("c") || run.has("S"))) {
-        return fail("Cannot enable copy offloading when {} is used", run.has("c") ? "-c" : "-S");
+        return fail("{0} looks at data that -C leaves to the host; leave -C or {0} out", run.has("c") ? "-c" : "-S");
     }
     if (run.has("skip-broken-bitmaps") && !run.has("bitmaps")) {
         return fail("--skip-broken-bitmaps says something about --bitmaps, which is missing");

@@ -87,7 +87,7 @@ TEST_F(OpenTest, NamedNodesCanBeBuiltUpon) {
     auto below = open("", "driver=file,node-name=disk,read-only=on,filename=" + path("f"), flags);
     ASSERT_TRUE(below);
     EXPECT_EQ(names.find("disk"), *below);
-    EXPECT_EQ(open("", "driver=raw,file=disk", flags).error().message(), "node 'disk' is read-only; say read-only=on here, too");
+    EXPECT_EQ(open("", "driver=raw,file=disk", flags).error().message(), "node 'disk' takes no writes; say read-only=on here, too");
     auto above = open("", "driver=raw,file=disk,read-only=on,node-name=top", flags);
     ASSERT_TRUE(above) << above.error().message();
     EXPECT_EQ((*above)->file(), below->get());

@@ -22,7 +22,7 @@ TEST(NodeOptionsTest, JsonBecomesDottedKeys) {
 
 TEST(NodeOptionsTest, BadJsonIsRefusedWithItsPlace) {
     EXPECT_EQ(NodeOptions::from_json(R"({"a":})").error().message(), "JSON text is wrong near character 6");
-    EXPECT_EQ(NodeOptions::from_json("[1]").error().message(), R"(JSON text must be an object: {"driver":...})");
+    EXPECT_EQ(NodeOptions::from_json("[1]").error().message(), R"(JSON text is no object such as {"driver":...})");
     EXPECT_FALSE(NodeOptions::from_json(R"({"":1})"));
     EXPECT_FALSE(NodeOptions::from_json(R"({"a":{"":1}})"));
     EXPECT_FALSE(NodeOptions::from_json(std::string(1'000'000, '[')));

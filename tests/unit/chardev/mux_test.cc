@@ -72,8 +72,8 @@ TEST_F(MuxTest, EscapeTwiceSendsTheEscape) {
 
 TEST_F(MuxTest, CommandsDoWhatHelpSays) {
     outside_.type("\001h");
-    for (const char* line : {"C-a h    print this help\r\n", "C-a x    exit emulator\r\n",
-                             "C-a c    switch between console and monitor\r\n",
+    for (const char* line : {"C-a h    list these keys\r\n", "C-a x    leave the emulator\r\n",
+                             "C-a c    the next of those who share this terminal\r\n",
                              "C-a C-a  sends C-a\r\n"}) {
         EXPECT_THAT(outside_.shown, testing::HasSubstr(line));
     }

@@ -43,7 +43,7 @@ class FakeHost final : public Host {
     void stop() override { running = false; }
     util::Result<void> cont() override {
         if (refuse_cont) {
-            return util::fail("Resetting the Virtual Machine is required");
+            return util::fail("the guest cannot go on from here; system_reset starts it again");
         }
         running = true;
         return {};

@@ -142,12 +142,12 @@ TEST(CommandLineTest, CpusAndTheirTopology) {
 }
 
 TEST(CommandLineTest, TopologiesThatCannotBe) {
-    EXPECT_THAT(refusal({"-smp", "0"}), HasSubstr("at least 1"));
+    EXPECT_THAT(refusal({"-smp", "0"}), HasSubstr("cpus=0 leaves no CPU"));
     EXPECT_THAT(refusal({"-smp", "2,cores=0"}), HasSubstr("cores"));
     EXPECT_THAT(refusal({"-smp", "1,cors=2"}), HasSubstr("'cores'"));
     EXPECT_THAT(refusal({"-smp", "4,sockets=3"}),
-                HasSubstr("sockets (3) * dies (1) * cores (1) * threads (1) != maxcpus (4)"));
-    EXPECT_THAT(refusal({"-smp", "8,maxcpus=4"}), HasSubstr("maxcpus (4) < smp_cpus (8)"));
+                HasSubstr("sockets (3) * dies (1) * cores (1) * threads (1) are not the 4 CPUs of maxcpus"));
+    EXPECT_THAT(refusal({"-smp", "8,maxcpus=4"}), HasSubstr("maxcpus=4 is less than cpus=8"));
     EXPECT_THAT(refusal({"-smp", "2,maxcpus=4"}), HasSubstr("cpus=4"));
     EXPECT_THAT(refusal({"-smp", "256"}), HasSubstr("255"));
     EXPECT_THAT(refusal({"-smp", "99999999999"}), HasSubstr("255"));
@@ -205,8 +205,8 @@ TEST(CommandLineTest, ClockBases) {
 }
 
 TEST(CommandLineTest, KernelArgumentsNeedAKernel) {
-    EXPECT_EQ(refusal({"-append", "x"}), "-append only allowed with -kernel option");
-    EXPECT_EQ(refusal({"-initrd", "/dev/null"}), "-initrd only allowed with -kernel option");
+    EXPECT_EQ(refusal({"-append", "x"}), "-append is for the kernel of -kernel, which is missing");
+    EXPECT_EQ(refusal({"-initrd", "/dev/null"}), "-initrd is for the kernel of -kernel, which is missing");
     EXPECT_EQ(refusal({"-kernel", "/no/such"}),
               "-kernel /no/such: cannot open it: No such file or directory");
 }

@@ -54,7 +54,7 @@ TEST(DriveOptionsTest, MistakesAreNamed) {
     EXPECT_EQ(refusal("file=a,cache=fast"),
               "cache mode 'fast' is unknown; it may be none, writeback, writethrough, directsync or unsafe");
     EXPECT_EQ(refusal("file=a,rerror=enospc"), "rerror= takes report, ignore or stop, not 'enospc'");
-    EXPECT_EQ(refusal("file=a,index=1,unit=0"), "index cannot be used with bus and unit");
+    EXPECT_EQ(refusal("file=a,index=1,unit=0"), "index= says what bus= and unit= say; leave index= or both of them out");
     EXPECT_EQ(refusal("file=a,index=x"), "'index' takes a number, not 'x'");
     EXPECT_EQ(refusal("file=a,media=cdrom,readonly=off"), "media=cdrom is read-only; leave readonly=off out");
     EXPECT_EQ(refusal("file=a,throttling.bps-totl=3"), "unknown option 'throttling.bps-totl'; did you mean 'throttling.bps-total'?");

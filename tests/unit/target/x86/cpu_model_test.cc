@@ -94,7 +94,7 @@ TEST(CpuModels, NamedModels) {
 TEST(CpuModels, AMissingFeatureOfANamedModelIsToldByItsPlace) {
     const CpuModel m = parse("Haswell");
     EXPECT_FALSE(m.has(CpuFeature::k_hle));
-    const std::string expected = "TCG doesn't support requested feature: CPUID.07H:EBX.hle [bit 4]";
+    const std::string expected = "TCG lacks a feature of the CPU: CPUID.07H:EBX.hle [bit 4]";
     EXPECT_EQ(std::count(m.warnings.begin(), m.warnings.end(), expected), 1);
     EXPECT_TRUE(parse("Haswell,check=off").warnings.empty());
     EXPECT_NE(error_of("Haswell,enforce").find("enforce"), std::string::npos);
