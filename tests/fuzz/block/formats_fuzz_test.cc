@@ -7,8 +7,7 @@
 #include <cstdlib>
 #include <random>
 
-#include "block/format/bytes.h"
-#include "block/vhdx/vhdx_layout.h"
+#include "tests/fuzz/block/format_input.h"
 #include "tests/support/memory_image.h"
 
 namespace rhea::block {
@@ -35,38 +34,6 @@ const Seed kSeeds[] = {
     {"vmdk", "vmdk", "zeroed_grain=on", 3 << 20},
     {"vmdk_stream", "vmdk", "subformat=streamOptimized", 3 << 20},
 };
-
-/// Makes checksums right again, so that what they protect is looked at, too.
-void fix_checksums(std::string_view driver, std::vector<std::uint8_t> &bytes) {
-    const auto fix_crc = [&](std::uint64_t at, std::size_t size) {
-        if (at + size <= bytes.size())
-            store_le32(&bytes[at + 4], crc32c(std::span(bytes).subspan(at, size), 4));
-    };
-    const auto fix_sum = [&](std::uint64_t at, std::size_t size, std::size_t hole) {
-        if (at + size > bytes.size())
-            return;
-        std::uint32_t sum = 0;
-        for (std::size_t i = 0; i < size; ++i)
-            sum += i >= hole && i < hole + 4 ? 0 : bytes[at + i];
-        store_be32(&bytes[at + hole], ~sum);
-    };
-    if (driver == "vhdx") {
-        for (const std::uint64_t at : kVhdxHeaderAt)
-            fix_crc(at, kVhdxHeaderBytes);
-        for (const std::uint64_t at : kVhdxRegionTableAt)
-            fix_crc(at, kVhdxRegionTableBytes);
-        for (std::uint64_t at = kVhdxMiB; at < kVhdxMiB + 65536 && at + 12 < bytes.size(); at += 4096) {
-            const std::uint32_t size = load_le32(&bytes[at + 8]);
-            if (bytes[at] == 'l' && bytes[at + 1] == 'o' && size < 1 << 20)
-                fix_crc(at, size);
-        }
-    } else if (driver == "vpc") {
-        fix_sum(0, 512, 64);
-        fix_sum(512, 1024, 36);
-        if (bytes.size() >= 512)
-            fix_sum(bytes.size() - 512, 512, 64);
-    }
-}
 
 class FormatFuzz : public ::testing::TestWithParam<Seed> {
 protected:
@@ -105,41 +72,6 @@ protected:
             bytes.resize(random() % bytes.size());
     }
 
-    void use(MemoryPtr file, OpenFlags flags, std::mt19937_64 &random) {
-        const auto before = file->bytes;
-        auto node = open_in(context_, GetParam().driver, file, flags);
-        if (!node) {
-            EXPECT_FALSE(node.error().message().empty());
-            return;
-        }
-        std::uint64_t length = (*node)->length();
-        for (const std::uint64_t offset : {std::uint64_t{0}, length / 2, length > 70'000 ? length - 70'000 : 0})
-            if (offset < length)
-                read_bytes(context_, **node, offset, std::min<std::uint64_t>(70'000, length - offset));
-        for (std::uint64_t offset = 0, left = 200; offset < length && left > 0; --left) {
-            auto extent = context_.run((*node)->block_status(offset, std::min<std::uint64_t>(length - offset, 64 << 20)));
-            if (!extent)
-                break;
-            ASSERT_GT(extent->length, 0u);
-            ASSERT_LE(extent->length, length - offset);
-            offset += extent->length;
-        }
-        if (length < (64 << 20)) // larger ones take long
-            static_cast<void>(context_.run((*node)->check(CheckFix::kNone)));
-        static_cast<void>(context_.run((*node)->info()));
-        if (flags.read_only) {
-            EXPECT_TRUE(file->bytes == before);
-            return;
-        }
-        for (unsigned i = 0; i < 4 && length > 0; ++i) {
-            const std::uint64_t offset = i == 0 ? 0 : random() % length;
-            const std::uint64_t size = std::min<std::uint64_t>(1 + random() % 70'000, length - offset);
-            static_cast<void>(write_bytes(context_, **node, offset, std::vector<std::uint8_t>(size, 1)));
-            static_cast<void>(context_.run((*node)->write_zeroes(offset, size, kMayUnmap)));
-        }
-        static_cast<void>(context_.run((*node)->close()));
-    }
-
     IoContext context_;
 };
 
@@ -162,7 +94,7 @@ TEST_P(FormatFuzz, DamagedImagesDoNoHarm) {
         flags.read_only = random() % 2;
         flags.check = random() % 4 == 0;
         SCOPED_TRACE(i);
-        use(memory_file(context_, std::move(bytes), 64 << 20), flags, random);
+        run_format_input(context_, GetParam().driver, std::move(bytes), flags, random);
     }
 }
 
