@@ -1,5 +1,6 @@
 // Options about the run: start, stop, log, clock, process.
 #include <fmt/format.h>
+#include <sys/prctl.h>
 
 #include <array>
 #include <ctime>
@@ -28,8 +29,13 @@ Result<void> handle_version(CommandLine& line, std::string_view) {
 Result<void> handle_name(CommandLine& line, std::string_view argument) {
     OptionList options = OptionList::parse(argument, "guest");
     line.config.name = options.take("guest").value_or("");
-    options.take("process");        // names of the process and its threads are as they are
-    options.take("debug-threads");
+    if (const auto process = options.take("process")) {
+        prctl(PR_SET_NAME, process->c_str());  // the host cuts it after 15 bytes
+    }
+    // Threads carry their names in any case, as with "on".
+    if (const auto named = options.take("debug-threads"); named && *named != "on" && *named != "off") {
+        return fail("debug-threads= takes on or off, not '{}'", *named);
+    }
     return options.finish({"guest", "process", "debug-threads"});
 }
 

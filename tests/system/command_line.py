@@ -131,6 +131,18 @@ def check_outputs(suite, folder):
     suite.check(not serial.exists() and not control.exists(), "sockets are left behind")
 
 
+def check_process_name(suite, folder):
+    halt = write_firmware(folder / "named.bin", HALT)
+    talk = Conversation([suite.binary, "-bios", halt, "-display", "none", "-serial", "none", "-monitor", "stdio",
+                         "-name", "guest=web,process=web-vm,debug-threads=on"])
+    talk.expect(r"\(qemu\) ")
+    name = Path(f"/proc/{talk.process.pid}/comm").read_text().strip()
+    suite.check(name == "web-vm", f"-name process=: {name!r}")
+    talk.kill()
+    status, _, err = suite.run("-name", "guest=web,debug-threads=perhaps")
+    suite.check(status == 1 and "debug-threads" in err, f"debug-threads=perhaps: {status} {err!r}")
+
+
 def check_daemon(suite, folder):
     halt = write_firmware(folder / "halt.bin", HALT)
     pid_file, control = folder / "pid", folder / "daemon"
@@ -158,6 +170,7 @@ def main():
     check_signals(suite, folder)
     check_terminal(suite, folder)
     check_outputs(suite, folder)
+    check_process_name(suite, folder)
     check_daemon(suite, folder)
     suite.finish()
 
