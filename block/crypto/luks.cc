@@ -6,6 +6,7 @@
 #include "block/crypto/crypt_node.h"
 #include "block/crypto/luks.h"
 #include "block/crypto/luks_driver.h"
+#include "block/crypto/luks_text.h"
 #include "block/format/bytes.h"
 #include "rhea/block/secret.h"
 
@@ -194,27 +195,27 @@ Task<Result<void>> amend(BlockNode &node, AmendRequest request) {
 }
 
 constexpr auto kOpenOptions = std::to_array<OptionDescription>({
-    {"key-secret", "str", "The passphrase: id of an object of type secret", ""},
+    {"key-secret", "str", crypto::luks_text::kKeySecret, ""},
 });
 constexpr auto kCreateOptions = std::to_array<OptionDescription>({
-    {"cipher-alg", "str", "Cipher (aes-, serpent- or twofish- with 128, 192 or 256; cast5-128)", "aes-256"},
-    {"cipher-mode", "str", "Cipher mode (xts, cbc, ctr, ecb)", "xts"},
-    {"hash-alg", "str", "Hash of the passphrase (md5, sha1, sha224, sha256, sha384, sha512, ripemd160)", "sha256"},
-    {"iter-time", "num", "Milliseconds that trying a passphrase is to take", "2000"},
-    {"ivgen-alg", "str", "Initialisation vectors (plain, plain64, essiv)", "plain64"},
-    {"ivgen-hash-alg", "str", "Hash of the key for essiv", "sha256"},
-    {"key-secret", "str", "The passphrase: id of an object of type secret", ""},
+    {"cipher-alg", "str", crypto::luks_text::kCipherAlg, "aes-256"},
+    {"cipher-mode", "str", crypto::luks_text::kCipherMode, "xts"},
+    {"hash-alg", "str", crypto::luks_text::kHashAlg, "sha256"},
+    {"iter-time", "num", crypto::luks_text::kIterTime, "2000"},
+    {"ivgen-alg", "str", crypto::luks_text::kIvgenAlg, "plain64"},
+    {"ivgen-hash-alg", "str", crypto::luks_text::kIvgenHashAlg, "sha256"},
+    {"key-secret", "str", crypto::luks_text::kKeySecret, ""},
     {"nocow", "bool (on/off)", "Make a file whose blocks btrfs overwrites in place; other file systems do not look at it", "off"},
     {"preallocation", "str",
      "Whether the data gets its space at once: no (off, metadata), without writing (falloc), by writing zeros (full)", "off"},
     {"size", "size", "Bytes of the disk that the guest sees", ""},
 });
 constexpr auto kAmendOptions = std::to_array<OptionDescription>({
-    {"iter-time", "num", "Milliseconds that trying the new passphrase is to take", "2000"},
-    {"keyslot", "num", "The key slot to change (0 to 7)", ""},
-    {"new-secret", "str", "The passphrase to add: id of an object of type secret", ""},
-    {"old-secret", "str", "The passphrase to erase: id of an object of type secret", ""},
-    {"state", "str", "active: a passphrase is added; inactive: it is erased", ""},
+    {"iter-time", "num", crypto::luks_text::kNewIterTime, "2000"},
+    {"keyslot", "num", crypto::luks_text::kKeyslot, ""},
+    {"new-secret", "str", crypto::luks_text::kNewSecret, ""},
+    {"old-secret", "str", crypto::luks_text::kOldSecret, ""},
+    {"state", "str", crypto::luks_text::kState, ""},
 });
 
 } // namespace

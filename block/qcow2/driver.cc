@@ -1,6 +1,7 @@
 // The qcow2 driver's entry in the table of drivers.
 #include <array>
 
+#include "block/crypto/luks_text.h"
 #include "block/qcow2/qcow2.h"
 
 namespace rhea::block {
@@ -27,7 +28,7 @@ constexpr auto kOpenOptions = std::to_array<OptionDescription>({
     {"data-file", "node", "The file that has the guest's data", "as the image says"},
     {"backing", "node", "The backing file", "as the image says"},
     {"encrypt.format", "str", "Encryption of the image: luks", "as the image says"},
-    {"encrypt.key-secret", "str", "The passphrase: id of an object of type secret", ""},
+    {"encrypt.key-secret", "str", crypto::luks_text::kKeySecret, ""},
 });
 
 constexpr auto kCreateOptions = std::to_array<OptionDescription>({
@@ -38,14 +39,14 @@ constexpr auto kCreateOptions = std::to_array<OptionDescription>({
     {"compression_type", "str", "How clusters are compressed (zlib, zstd)", "zlib"},
     {"data_file", "str", "A file of its own for the guest's data", ""},
     {"data_file_raw", "bool (on/off)", "Keep the data file readable as a raw image of the disk", "off"},
-    {"encrypt.cipher-alg", "str", "Cipher (aes-, serpent- or twofish- with 128, 192 or 256; cast5-128)", "aes-256"},
-    {"encrypt.cipher-mode", "str", "Cipher mode (xts, cbc, ctr, ecb)", "xts"},
+    {"encrypt.cipher-alg", "str", crypto::luks_text::kCipherAlg, "aes-256"},
+    {"encrypt.cipher-mode", "str", crypto::luks_text::kCipherMode, "xts"},
     {"encrypt.format", "str", "Encrypt the image by luks", ""},
-    {"encrypt.hash-alg", "str", "Hash of the passphrase (md5, sha1, sha224, sha256, sha384, sha512, ripemd160)", "sha256"},
-    {"encrypt.iter-time", "num", "Milliseconds that trying a passphrase is to take", "2000"},
-    {"encrypt.ivgen-alg", "str", "Initialisation vectors (plain, plain64, essiv)", "plain64"},
-    {"encrypt.ivgen-hash-alg", "str", "Hash of the key for essiv", "sha256"},
-    {"encrypt.key-secret", "str", "The passphrase: id of an object of type secret", ""},
+    {"encrypt.hash-alg", "str", crypto::luks_text::kHashAlg, "sha256"},
+    {"encrypt.iter-time", "num", crypto::luks_text::kIterTime, "2000"},
+    {"encrypt.ivgen-alg", "str", crypto::luks_text::kIvgenAlg, "plain64"},
+    {"encrypt.ivgen-hash-alg", "str", crypto::luks_text::kIvgenHashAlg, "sha256"},
+    {"encrypt.key-secret", "str", crypto::luks_text::kKeySecret, ""},
     {"extended_l2", "bool (on/off)", "Split each cluster into 32 subclusters that are allocated one by one", "off"},
     {"lazy_refcounts", "bool (on/off)", "Write refcounts late; after a crash the image is checked when it is opened", "off"},
     {"preallocation", "str",
@@ -59,11 +60,11 @@ constexpr auto kAmendOptions = std::to_array<OptionDescription>({
     {"backing_fmt", "str", "The backing file's format", ""},
     {"compat", "str", "Version of the format: 0.10 (or v2) for 2, 1.1 (or v3) for 3", ""},
     {"data_file", "str", "A file of its own for the guest's data", ""},
-    {"encrypt.iter-time", "num", "Milliseconds that trying the new passphrase is to take", "2000"},
-    {"encrypt.keyslot", "num", "The key slot to change (0 to 7)", ""},
-    {"encrypt.new-secret", "str", "The passphrase to add: id of an object of type secret", ""},
-    {"encrypt.old-secret", "str", "The passphrase to erase: id of an object of type secret", ""},
-    {"encrypt.state", "str", "active: a passphrase is added; inactive: it is erased", ""},
+    {"encrypt.iter-time", "num", crypto::luks_text::kNewIterTime, "2000"},
+    {"encrypt.keyslot", "num", crypto::luks_text::kKeyslot, ""},
+    {"encrypt.new-secret", "str", crypto::luks_text::kNewSecret, ""},
+    {"encrypt.old-secret", "str", crypto::luks_text::kOldSecret, ""},
+    {"encrypt.state", "str", crypto::luks_text::kState, ""},
     {"lazy_refcounts", "bool (on/off)", "Write refcounts late; after a crash the image is checked when it is opened", ""},
     {"refcount_bits", "num", "Bits of a refcount: a power of two from 1 to 64", ""},
     {"size", "size", "Bytes of the disk that the guest sees", ""},
