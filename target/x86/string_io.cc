@@ -1,4 +1,7 @@
 // INS and OUTS, with and without REP.
+#include <array>
+#include <cstring>
+
 #include "helpers.h"
 #include "port_io.h"
 #include "string_cursor.h"
@@ -9,15 +12,26 @@ namespace {
 /// Elements that INS reads before it looks whether somebody asks for the vCPU, or for the machine lock.
 constexpr std::size_t kInputsAtOnce = 64;
 
-/// Several elements of REP INS into one page of plain RAM; how many, 0 where that cannot be.
+/// Several elements of REP INS into one page of plain RAM; how many, 0 where that cannot be. The port is read only when the values can
+/// be stored; but reading waits for the machine lock, and meanwhile another vCPU may have translated code from that page.
 std::uint64_t input_run(Cpu& cpu, const StringCursor& to, std::uint64_t left, std::uint16_t port, unsigned size, As as) {
     const std::uint64_t count = std::min<std::uint64_t>(to.run_length(left), kInputsAtOnce);
     if (count <= 1 || to.backward() || cpu.watch.port_count != 0)
         return 0;
-    const LinearTarget target = resolve(cpu, to.linear(), tcg::Access::kWrite, as);
-    if (target.host == nullptr)
+    if (resolve(cpu, to.linear(), tcg::Access::kWrite, as).host == nullptr)
         return 0;
-    cpu.host.io().load_repeatedly(port, size, target.host, count);
+    std::array<std::uint8_t, kInputsAtOnce * 4> values;
+    cpu.host.io().load_repeatedly(port, size, values.data(), count);
+    LinearTarget target = resolve(cpu, to.linear(), tcg::Access::kWrite, as);
+    if (target.host != nullptr) {
+        std::memcpy(target.host, values.data(), count * size);
+        return count;
+    }
+    for (std::uint64_t i = 0; i < count; ++i, target.physical += size) {
+        std::uint64_t value = 0;
+        std::memcpy(&value, &values[i * size], size);
+        store_target(cpu, target, value, size);
+    }
     return count;
 }
 
